@@ -1,0 +1,42 @@
+# make demo   set everything up and run the main job on the sample packages
+# make test   set everything up and run the tests
+# make check  what CI runs: ruff, mypy, import-linter, tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check lint setup system lock clean
+
+demo: setup
+	$(BIN)/appliance demo --home demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: lint test
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+setup: system $(STAMP)
+
+system:
+	@sh docs/install-system-parts.sh "$(PYTHON)"
+
+$(STAMP): pyproject.toml constraints.txt tests/wheels.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . --group dev
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --requirement tests/wheels.txt --dest .cache/test-wheels
+	touch $(STAMP)
+
+lock: setup
+	{ echo '# Exact versions of everything that is installed; regenerate with `make lock`.'; \
+	  $(BIN)/uv pip freeze --python $(BIN)/python --exclude-editable; } > constraints.txt
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
