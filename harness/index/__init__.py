@@ -1,0 +1,1 @@
+"""What a tree of Python files defines, imports and uses."""
