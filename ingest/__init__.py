@@ -1,0 +1,1 @@
+"""Repo packages: prepare, inspect, verify, quarantine, integrate."""
