@@ -1,0 +1,1 @@
+"""Environments of repositories under test: interpreters, templates, project layers."""

@@ -1,0 +1,202 @@
+"""Run one untrusted command in bubblewrap and wait for it: no network, no host files, no survivors.
+
+Invariant: when `run` returns, no process of the command is alive, and nothing but bytes from the
+two pipes came out. The command sees the mounts it was given, a private /proc and /dev, and one
+in-memory directory at /work that holds HOME and TMPDIR; what it writes there or to /dev/shm is
+bounded, and it can write nowhere else. Not protected against: bugs of the kernel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import IO
+
+from harness.errors import SandboxUnavailable
+from harness.sandbox.limits import Limits
+from harness.sandbox.seccomp import network_filter
+
+WORK = "/work"
+RECORD_FD_VARIABLE = "HARNESS_RECORD_FD"
+_KILL_WAIT_S = 10.0
+_CHUNK = 1 << 16
+_SHM_BYTES = 64 << 20
+_SYSTEM_PATH = "/usr/bin:/bin"
+_HOME = f"{WORK}/home"
+_SCRATCH = f"{WORK}/tmp"  # noqa: S108 - inside the sandbox, like the next two
+_TMP = "/tmp"  # noqa: S108
+_SHM = "/dev/shm"  # noqa: S108
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """What a command gets to see."""
+
+    command: Sequence[str]
+    read_only: Mapping[str, str] = field(default_factory=dict)
+    """Path inside to path on the host."""
+    writable: Mapping[str, str] = field(default_factory=dict)
+    """Path inside to path on the host; for filling a template, never for tests."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a sandboxed command ended."""
+
+    returncode: int
+    """Exit status; negative when a signal ended it."""
+    timed_out: bool
+    seconds: float
+    output: bytes
+    """The end of stdout and stderr, at most `Limits.output_bytes`."""
+    output_bytes: int
+    """How much was written in total."""
+    records: bytes
+    """Everything from the result pipe."""
+    overflowed: bool
+    """The result pipe carried more than `Limits.record_bytes`; the run was stopped."""
+
+
+def run(sandbox: Sandbox, *, stdin: IO[bytes] | None = None) -> Finished:
+    """Run a command in the sandbox; the clock starts when its process does."""
+    record_read, record_write = os.pipe()
+    seccomp = _seccomp_memfd()
+    try:
+        command = [
+            *_prlimit(sandbox.limits),
+            *_bwrap(sandbox, seccomp, {RECORD_FD_VARIABLE: str(record_write)}),
+        ]
+        started = time.monotonic()
+        process = subprocess.Popen(
+            command, stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            pass_fds=(record_write, seccomp), env={"PATH": _SYSTEM_PATH}, start_new_session=True,
+        )  # fmt: skip
+        os.close(record_write)
+        record_write = -1
+        return _attend(process, record_read, sandbox.limits, started)
+    finally:
+        os.close(seccomp)
+        os.close(record_read)
+        if record_write >= 0:
+            os.close(record_write)
+
+
+@cache
+def bwrap_path() -> str:
+    """Return the path of bubblewrap; SandboxUnavailable when this machine has none."""
+    found = shutil.which("bwrap", path=os.environ.get("PATH", _SYSTEM_PATH) + ":" + _SYSTEM_PATH)
+    if not found:
+        raise SandboxUnavailable("bubblewrap (the command bwrap) is not installed")
+    return found
+
+
+def _prlimit(limits: Limits) -> list[str]:
+    return [
+        "prlimit", f"--cpu={limits.cpu_s}", f"--as={limits.address_space_bytes}", f"--fsize={limits.file_bytes}",
+        f"--nproc={limits.processes}", f"--nofile={limits.open_files}", "--core=0", "--",
+    ]  # fmt: skip
+
+
+def _bwrap(sandbox: Sandbox, seccomp: int, extra_env: Mapping[str, str]) -> list[str]:
+    command = [
+        bwrap_path(), "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session",
+        "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL", "--hostname", "box", "--clearenv",
+        "--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib", "--symlink", "usr/bin", "/bin",
+        "--symlink", "usr/sbin", "/sbin", "--proc", "/proc", "--dev", "/dev",
+        "--size", str(_SHM_BYTES), "--tmpfs", _SHM,
+        "--size", str(sandbox.limits.scratch_bytes), "--tmpfs", WORK,
+        "--dir", _HOME, "--dir", _SCRATCH, "--symlink", _SCRATCH[1:], _TMP,
+    ]  # fmt: skip
+    for lib in ("lib64", "lib32"):
+        if os.path.islink(f"/{lib}"):  # noqa: PTH114 - one stat, no object
+            command += ["--symlink", f"usr/{lib}", f"/{lib}"]
+    for inside, host in sandbox.read_only.items():
+        command += ["--ro-bind", host, inside]
+    for inside, host in sandbox.writable.items():
+        command += ["--bind", host, inside]
+    env = {
+        "PATH": _SYSTEM_PATH, "HOME": _HOME, "TMPDIR": _SCRATCH, "USER": "nobody", "LOGNAME": "nobody",
+        "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC", **sandbox.env, **extra_env,
+    }  # fmt: skip
+    for name, value in env.items():
+        command += ["--setenv", name, value]
+    # The root and /dev are memory, too, and not bounded: nothing may be written there.
+    command += ["--remount-ro", "/dev", "--remount-ro", "/"]
+    return [*command, "--seccomp", str(seccomp), "--chdir", WORK, "--", *sandbox.command]
+
+
+def _seccomp_memfd() -> int:
+    fd = os.memfd_create("seccomp")
+    os.write(fd, network_filter())
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _attend(process: subprocess.Popen[bytes], record_read: int, limits: Limits, started: float) -> Finished:
+    """Read both pipes until the process ends or a limit is reached, then make sure nothing is left."""
+    output, records = bytearray(), bytearray()
+    output_total = 0
+    timed_out = overflowed = False
+    stdout = process.stdout
+    if stdout is None:
+        raise SandboxUnavailable("no pipe from the sandbox")
+    os.set_blocking(record_read, False)
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(stdout, selectors.EVENT_READ)
+            selector.register(record_read, selectors.EVENT_READ)
+            while selector.get_map():
+                left = started + limits.wall_s - time.monotonic()
+                if left <= 0 or overflowed:
+                    timed_out = not overflowed
+                    break
+                for key, _ in selector.select(left):
+                    data = os.read(key.fd, _CHUNK)
+                    if not data:
+                        selector.unregister(key.fileobj)
+                    elif key.fd == record_read:
+                        records += data
+                        overflowed = len(records) > limits.record_bytes
+                    else:
+                        output_total += len(data)
+                        output += data
+                        del output[: -limits.output_bytes]
+            if not timed_out and not overflowed:
+                timed_out = not _ended(process, started + limits.wall_s - time.monotonic())
+    finally:
+        seconds = time.monotonic() - started
+        _kill(process)
+        stdout.close()
+    return Finished(_returncode(process), timed_out, seconds, bytes(output), output_total, bytes(records), overflowed)
+
+
+def _ended(process: subprocess.Popen[bytes], wait_s: float) -> bool:
+    try:
+        process.wait(max(wait_s, 0.01))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the process group; bwrap's --die-with-parent takes its whole pid namespace along."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(_KILL_WAIT_S)
+
+
+def _returncode(process: subprocess.Popen[bytes]) -> int:
+    """Undo the shell convention by which bwrap reports the signal that ended its child."""
+    code = process.returncode
+    return 128 - code if 128 < code < 128 + signal.NSIG else code  # noqa: PLR2004
