@@ -7,6 +7,7 @@ configuration of a foreign repository executes code (security reference, 3a).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import threading
@@ -81,7 +82,8 @@ class GitRepo:
         with self._lock:
             if self._process is not None:
                 if self._process.stdin is not None:
-                    self._process.stdin.close()
+                    with contextlib.suppress(BrokenPipeError):  # git died with a request on its way
+                        self._process.stdin.close()
                 if self._process.stdout is not None:
                     self._process.stdout.close()
                 self._process.wait()

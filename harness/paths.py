@@ -26,8 +26,8 @@ class Role(StrEnum):
 TEST_DIRS = {"test", "tests", "testing"}
 PROTECTED_NAMES = {
     "pyproject.toml", "setup.py", "setup.cfg", "tox.ini", "pytest.ini", ".pytest.ini", "pytest.toml",
-    ".pytest.toml", "conftest.py", "sitecustomize.py", "usercustomize.py", "MANIFEST.in", "meson.build", "CMakeLists.txt",
-    ".coveragerc", "hatch.toml", "uv.lock", "poetry.lock", "pdm.lock", "Pipfile", "Pipfile.lock",
+    ".pytest.toml", "conftest.py", "sitecustomize.py", "usercustomize.py", "MANIFEST.in", "meson.build",
+    "CMakeLists.txt", ".coveragerc", "hatch.toml", "uv.lock", "poetry.lock", "pdm.lock", "Pipfile", "Pipfile.lock",
 }  # fmt: skip
 PROTECTED_AT_TOP = {"noxfile.py", "hatch_build.py", "pdm_build.py", "_custom_build.py", "build.py"}
 """Build scripts at the top of a project; deeper down they are modules like any other."""

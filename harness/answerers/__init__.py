@@ -1,0 +1,1 @@
+"""Answerers without weights: gold, lexical, replay, and the routes between them."""

@@ -1,0 +1,1 @@
+"""Ground truth of every stage, read off a real commit."""
