@@ -9,6 +9,7 @@ bounded, and it can write nowhere else. Not protected against: bugs of the kerne
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import selectors
 import shutil
@@ -70,25 +71,25 @@ class Finished:
 def run(sandbox: Sandbox, *, stdin: IO[bytes] | None = None) -> Finished:
     """Run a command in the sandbox; the clock starts when its process does."""
     record_read, record_write = os.pipe()
+    info_read, info_write = os.pipe()
     seccomp = _seccomp_memfd()
+    ours, theirs = [record_read, info_read], [record_write, info_write, seccomp]
     try:
         command = [
             *_prlimit(sandbox.limits),
-            *_bwrap(sandbox, seccomp, {RECORD_FD_VARIABLE: str(record_write)}),
+            *_bwrap(sandbox, seccomp, info_write, {RECORD_FD_VARIABLE: str(record_write)}),
         ]
         started = time.monotonic()
         process = subprocess.Popen(
             command, stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            pass_fds=(record_write, seccomp), env={"PATH": _SYSTEM_PATH}, start_new_session=True,
+            pass_fds=theirs, env={"PATH": _SYSTEM_PATH}, start_new_session=True,
         )  # fmt: skip
-        os.close(record_write)
-        record_write = -1
-        return _attend(process, record_read, sandbox.limits, started)
+        while theirs:
+            os.close(theirs.pop())
+        return _attend(process, record_read, info_read, sandbox.limits, started)
     finally:
-        os.close(seccomp)
-        os.close(record_read)
-        if record_write >= 0:
-            os.close(record_write)
+        for fd in (*ours, *theirs):
+            os.close(fd)
 
 
 @cache
@@ -107,7 +108,7 @@ def _prlimit(limits: Limits) -> list[str]:
     ]  # fmt: skip
 
 
-def _bwrap(sandbox: Sandbox, seccomp: int, extra_env: Mapping[str, str]) -> list[str]:
+def _bwrap(sandbox: Sandbox, seccomp: int, info: int, extra_env: Mapping[str, str]) -> list[str]:
     command = [
         bwrap_path(), "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session",
         "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL", "--hostname", "box", "--clearenv",
@@ -132,7 +133,7 @@ def _bwrap(sandbox: Sandbox, seccomp: int, extra_env: Mapping[str, str]) -> list
         command += ["--setenv", name, value]
     # The root and /dev are memory, too, and not bounded: nothing may be written there.
     command += ["--remount-ro", "/dev", "--remount-ro", "/"]
-    return [*command, "--seccomp", str(seccomp), "--chdir", WORK, "--", *sandbox.command]
+    return [*command, "--info-fd", str(info), "--seccomp", str(seccomp), "--chdir", WORK, "--", *sandbox.command]
 
 
 def _seccomp_memfd() -> int:
@@ -142,7 +143,9 @@ def _seccomp_memfd() -> int:
     return fd
 
 
-def _attend(process: subprocess.Popen[bytes], record_read: int, limits: Limits, started: float) -> Finished:
+def _attend(
+    process: subprocess.Popen[bytes], record_read: int, info_read: int, limits: Limits, started: float
+) -> Finished:
     """Read both pipes until the process ends or a limit is reached, then make sure nothing is left."""
     output, records = bytearray(), bytearray()
     output_total = 0
@@ -175,7 +178,7 @@ def _attend(process: subprocess.Popen[bytes], record_read: int, limits: Limits, 
                 timed_out = not _ended(process, started + limits.wall_s - time.monotonic())
     finally:
         seconds = time.monotonic() - started
-        _kill(process)
+        _kill(process, info_read)
         stdout.close()
     return Finished(_returncode(process), timed_out, seconds, bytes(output), output_total, bytes(records), overflowed)
 
@@ -188,11 +191,20 @@ def _ended(process: subprocess.Popen[bytes], wait_s: float) -> bool:
     return True
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the process group; bwrap's --die-with-parent takes its whole pid namespace along."""
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
+def _kill(process: subprocess.Popen[bytes], info_read: int) -> None:
+    """End the first process of the pid namespace; it is gone, and bwrap with it, only after all others are."""
+    if process.poll() is not None:
+        return
+    os.set_blocking(info_read, False)
+    with contextlib.suppress(ProcessLookupError):
+        try:
+            os.kill(int(json.loads(os.read(info_read, _CHUNK))["child-pid"]), signal.SIGKILL)
+        except (BlockingIOError, ValueError, KeyError):  # bwrap has not come that far
             os.killpg(process.pid, signal.SIGKILL)
+    try:
+        process.wait(_KILL_WAIT_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait(_KILL_WAIT_S)
 
 

@@ -1,0 +1,157 @@
+"""One attempt: a case, somebody who answers, a verdict, and all the evidence.
+
+The composition of the harness: pipeline, grading tree, tests, grade, alignment. Runs inside a
+worker; takes a small job, returns one record. Infrastructure that fails is a verdict (ENV_BROKEN),
+so that a row is never lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from harness.alignment import align
+from harness.asking import Interview
+from harness.case import Case, patch
+from harness.errors import EnvironmentUnresolvable, PythonMissing, ReplayMissing, SandboxUnavailable
+from harness.grade import Grade, Required, Verdict, grade, needs_rerun
+from harness.manifest import Commit
+from harness.pipeline import Trajectory, as_question, run_pipeline
+from harness.ports import Answerers
+from harness.prompts import PROMPT_FORMAT
+from harness.record import AttemptRecord
+from harness.results import RunResult
+from harness.testrun import HARNESS_FORMAT
+from harness.tree import changed_paths
+from harness.workbench import Places, Workbench, open_workbench
+
+RERUNS = 2
+_INFRASTRUCTURE = (EnvironmentUnresolvable, PythonMissing, SandboxUnavailable, ReplayMissing, OSError)
+
+
+@dataclass(frozen=True)
+class AttemptJob:
+    """One attempt to make; small enough to send to a worker."""
+
+    places: Places
+    commit: Commit
+    required: Required
+    test_files: tuple[str, ...]
+    limit_s: float
+    answerers: Answerers
+    routes: Mapping[str, str]
+    """Stage to who answers it, as recorded evidence."""
+    answers_sha256: str
+    """Digest of what the answerers know beyond the case (a replay file, an adapter), or ""."""
+    attempt: int
+    seed: int
+    temperature: float
+    use_cache: bool = True
+
+    @property
+    def key(self) -> str:
+        """Digest of everything that decides the attempt."""
+        parts = [
+            HARNESS_FORMAT, PROMPT_FORMAT, self.places.package.name, self.commit.sha, self.commit.task,
+            sorted(self.routes.items()), self.answers_sha256, self.attempt, self.seed, self.temperature,
+            sorted(self.required.f2p), sorted(self.required.p2p), sorted(self.test_files),
+        ]  # fmt: skip
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def run_attempt(job: AttemptJob) -> AttemptRecord:
+    """Make one attempt and return its record."""
+    bench = open_workbench(job.places)
+    bench.use_cache = job.use_cache
+    return _Attempt(bench, job).record()
+
+
+class _Attempt:
+    """One attempt under way."""
+
+    def __init__(self, bench: Workbench, job: AttemptJob) -> None:
+        self.bench, self.job = bench, job
+        self.started = self.lap_started = time.perf_counter()
+        self.started_at = _now()
+        self.seconds: dict[str, float] = {}
+        self.runs: list[RunResult] = []
+        self.run_keys: list[str] = []
+        self.cached = False
+        self.tree_sha256 = ""
+        self.template_key = ""
+
+    def record(self) -> AttemptRecord:
+        job = self.job
+        case = self.bench.case(job.commit)
+        self.lap("checkout")
+        index = self.bench.index(case.parent)
+        self.lap("index")
+        facts = {
+            "python": self.bench.manifest.environment(job.commit.environment).python,
+            "tests": " ".join(self.bench.manifest.test_command),
+        }
+        interview = Interview(job.answerers.model(case), seed=job.seed, temperature=job.temperature)
+        question = as_question(job.commit.task, job.commit.kinds, case.parent, facts)
+        try:
+            trajectory = run_pipeline(question, index, interview)
+            self.seconds |= trajectory.seconds
+            self.lap("pipeline")
+            verdict = self.verdict(case, trajectory)
+        except _INFRASTRUCTURE as err:
+            trajectory = Trajectory(candidate=case.parent, calls=interview.calls)
+            verdict = Grade(Verdict.ENV_BROKEN, f"{type(err).__name__}: {err}", 0, 0)
+        self.lap("grade")
+        return self.finished(case, trajectory, verdict)
+
+    def verdict(self, case: Case, trajectory: Trajectory) -> Grade:
+        """Run the tests on a tree the model never touched, unless the pass itself already failed."""
+        if trajectory.stopped is not None:
+            return Grade(trajectory.stopped, trajectory.reason, 0, 0)
+        tree = case.graded(trajectory.candidate)
+        self.tree_sha256 = tree.sha256
+        request = self.bench.request(case, tree, self.job.test_files, self.job.limit_s)
+        self.template_key = request.template.key
+        run, self.cached = self.bench.run(request)
+        self.runs, self.run_keys = [run], [request.key]
+        if needs_rerun(run, self.job.required):
+            self.runs += [self.bench.run_fresh(request) for _ in range(RERUNS)]
+            self.run_keys += [request.key] * RERUNS
+        self.lap("test")
+        verdict = grade(self.runs, self.job.required)
+        if trajectory.reason and verdict.verdict is Verdict.NOT_RESOLVED:
+            return Grade(verdict.verdict, trajectory.reason, verdict.f2p_passed, verdict.p2p_passed, verdict.failing)
+        return verdict
+
+    def finished(self, case: Case, trajectory: Trajectory, verdict: Grade) -> AttemptRecord:
+        job = self.job
+        alignment = align(
+            trajectory.planned_steps(),
+            changed_paths(case.parent, trajectory.candidate),
+            [gold.step for gold in case.truth.steps],
+        )
+        self.lap("align")
+        self.seconds["total"] = time.perf_counter() - self.started
+        return AttemptRecord(
+            package=job.places.package.name, commit=job.commit.sha, attempt=job.attempt, key=job.key,
+            routes=job.routes, seed=job.seed, temperature=job.temperature, task=job.commit.task,
+            context_sha256=trajectory.context.sha256, grade=verdict, patch=patch(case.parent, trajectory.candidate),
+            tree_sha256=self.tree_sha256, template_key=self.template_key, runs=tuple(self.runs),
+            run_keys=tuple(self.run_keys), calls=tuple(trajectory.calls), decisions=tuple(trajectory.decisions),
+            plans=tuple(trajectory.plans), steps=tuple(trajectory.steps), alignment=alignment.as_dict(),
+            seconds={name: round(value, 6) for name, value in self.seconds.items()}, cached=self.cached,
+            started_at=self.started_at, ended_at=_now(), limits={"wall_s": job.limit_s},
+        )  # fmt: skip
+
+    def lap(self, phase: str) -> None:
+        """Book the time since the last lap on a phase."""
+        now = time.perf_counter()
+        self.seconds[phase] = now - self.lap_started
+        self.lap_started = now
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,116 @@
+"""What is needed to run tests of one integrated package on this machine.
+
+Opened once per process and kept: the git reader, the template environments, the project layers,
+the index cache and the result cache all pay off from the second commit on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+
+from harness.case import Case, load_case
+from harness.envs.layer import LayerStore
+from harness.envs.template import Template, TemplateStore, Wheels
+from harness.git import GitRepo
+from harness.index.facts import FactsCache
+from harness.index.repo import RepoIndex
+from harness.manifest import MANIFEST_NAME, Commit, Environment, Manifest, parse_manifest
+from harness.paths import is_test_module
+from harness.resultcache import ResultCache
+from harness.results import RunResult
+from harness.sandbox.limits import Limits
+from harness.testrun import TestCommand, TestRequest, parse_test_command, run_tests
+from harness.tree import Tree
+
+OPEN_WORKBENCHES = 4
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things lie on this machine."""
+
+    package: Path
+    """Directory with manifest.json, repo/ (our own bare repository) and packages/."""
+    environments: Path
+    cache: Path
+
+
+@dataclass
+class Workbench:
+    """One package, ready to run tests."""
+
+    places: Places
+    manifest: Manifest
+    repo: GitRepo
+    templates: TemplateStore
+    layers: LayerStore
+    results: ResultCache
+    facts: FactsCache = field(default_factory=FactsCache)
+    use_cache: bool = True
+
+    @property
+    def command(self) -> TestCommand:
+        """The declared test command, taken apart."""
+        return parse_test_command(self.manifest.test_command)
+
+    def case(self, commit: Commit) -> Case:
+        """Return both trees of a commit."""
+        return load_case(self.repo, commit, self.facts)
+
+    def index(self, tree: Tree) -> RepoIndex:
+        """Return the index of a tree; modules that were seen before are not analysed again."""
+        return RepoIndex.build(tree, self.facts)
+
+    def template(self, environment: Environment) -> Template:
+        """Return the template of an environment, building it if need be."""
+        digests = {wheel: self.manifest.wheel_sha256(wheel) for wheel in environment.wheels}
+        return self.templates.get(environment, Wheels(self.places.package / "packages", digests))
+
+    def test_files(self, case: Case) -> tuple[str, ...]:
+        """Return the test files to run for a commit; empty means the declared suite."""
+        if self.manifest.test_scope == "suite":
+            return ()
+        gold = case.gold_graded
+        touched = [path for path in case.changed if is_test_module(path) and path in gold]
+        return tuple(sorted({*touched, *self.index(gold).affected_tests(case.changed)}))
+
+    def request(self, case: Case, tree: Tree, files: tuple[str, ...], limit_s: float) -> TestRequest:
+        """Return the test request for a tree of a commit."""
+        environment = self.manifest.environment(case.commit.environment)
+        template = self.template(environment)
+        layer = self.layers.get(template, case.gold_graded, environment.env)
+        limits = Limits(wall_s=limit_s)
+        return TestRequest(tree, template, layer, self.command, files, environment.env, limits)
+
+    def run(self, request: TestRequest) -> tuple[RunResult, bool]:
+        """Run tests, or return the stored result of the very same request; True when it was stored."""
+        stored = self.results.get(request.key) if self.use_cache else None
+        if stored is not None:
+            return stored, True
+        run = run_tests(request)
+        self.results.put(request.key, run)
+        return run, False
+
+    def run_fresh(self, request: TestRequest, *, shuffle: int | None = None) -> RunResult:
+        """Run tests in a fresh sandbox whatever is stored."""
+        request = replace(request, shuffle=shuffle)
+        run = run_tests(request)
+        self.results.put(request.key, run)
+        return run
+
+
+@lru_cache(maxsize=OPEN_WORKBENCHES)
+def open_workbench(places: Places) -> Workbench:
+    """Open the package at these places; kept for the life of the process."""
+    manifest = parse_manifest((places.package / MANIFEST_NAME).read_bytes())
+    return Workbench(
+        places=places,
+        manifest=manifest,
+        repo=GitRepo(places.package / "repo"),
+        templates=TemplateStore(places.environments),
+        layers=LayerStore(places.cache / "layers"),
+        results=ResultCache(places.cache / "results"),
+        facts=FactsCache(directory=places.cache / "index"),
+    )
