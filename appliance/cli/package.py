@@ -1,0 +1,148 @@
+"""`appliance package`: the connected side, and a look at what a package holds."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from appliance.cli.output import Progress, emit, json_option, table
+
+EXIT_WITH_WARNINGS = 3
+EXIT_INTEGRITY = 12
+
+
+@click.group()
+def group() -> None:
+    """Prepare and inspect repo packages (connected side)."""
+
+
+@group.command("prepare")
+@click.argument("source", metavar="GIT_DIR_OR_URL")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory that receives NAME-SEQUENCE/.")
+@click.option("--name", help="Package name (default: the project's own).")
+@click.option("--limit", type=click.IntRange(1), help="At most this many commits; source and test commits come first.")
+@click.option("--since", metavar="DATE", help="Only commits since this date, e.g. 2023-06-01.")
+@click.option("--requirement", "requirements", multiple=True, metavar="R", help="One more requirement for the tests.")
+@click.option("--test-command", default="python -m pytest", show_default=True, help="How the tests are run.")
+@click.option("--test-scope", type=click.Choice(["affected", "suite"]), default="affected", show_default=True,
+              help="Test files per commit: those it affects, or all.")  # fmt: skip
+@click.option("--python", default="3.11", show_default=True, help="Minor version that the environments are for.")
+@click.option("--organisation", default="", help="Who makes the project.")
+@click.option("--domain", default="", help="What it is about, e.g. logging.")
+@click.option("--license", "license_", default="", help="Licence (default: what the project declares).")
+@click.option("--sequence", type=click.IntRange(1), help="Number of the package (default: the next one).")
+@click.option("--no-proof", is_flag=True, help="Do not run the project's tests once.")
+@json_option
+def prepare(  # noqa: PLR0917 - click passes options by name
+    source: str, out: Path, name: str | None, limit: int | None, since: str | None, requirements: tuple[str, ...],
+    test_command: str, test_scope: str, python: str, organisation: str, domain: str, license_: str,
+    sequence: int | None, no_proof: bool, as_json: bool,
+) -> int:  # fmt: skip
+    """Turn a git repository into a repo package: commits, wheels, manifest. Needs the network.
+
+    \b
+    Example:
+      appliance package prepare https://example.org/tool.git --out /media/usb --since 2024-01-01
+    """  # noqa: D301 - \b is click's mark for text that must not be wrapped
+    from harness.testrun import parse_test_command  # noqa: PLC0415 - commands import what they use when they run
+    from ingest.prepare import prepare as preparation  # noqa: PLC0415
+    from ingest.prepare.trial import prove_in_sandbox  # noqa: PLC0415
+
+    command = tuple(shlex.split(test_command))
+    parse_test_command(command)
+    options = preparation.PrepareOptions(
+        source=source, out=out, name=name, python=python, limit=limit, since=since, requirements=requirements,
+        test_command=command, test_scope=test_scope, organisation=organisation, domain=domain, license=license_,
+        sequence=sequence,
+    )  # fmt: skip
+    progress = Progress()
+    prove = None if no_proof else (lambda package, manifest: prove_in_sandbox(package, manifest, progress))
+    report = preparation.prepare(options, progress=progress, prove=prove)
+    progress.done()
+    if as_json:
+        emit(report.as_dict())
+    else:
+        click.echo(describe_prepared(report.as_dict()))
+    return EXIT_WITH_WARNINGS if report.has_warnings else 0
+
+
+@group.command("inspect")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--files", "show_files", is_flag=True, help="List every file with its sha256.")
+@json_option
+def inspect(directory: Path, show_files: bool, as_json: bool) -> int:
+    """List what a package holds; executes nothing and writes nothing.
+
+    \b
+    Example:
+      appliance package inspect /media/usb/structlog-1
+    """  # noqa: D301
+    from ingest.inspect import inspect_package  # noqa: PLC0415
+
+    inventory = inspect_package(directory)
+    document = inventory.as_dict()
+    if as_json:
+        emit(document)
+    else:
+        click.echo(describe_inventory(document, show_files=show_files))
+    return 0 if document["matches"] else EXIT_INTEGRITY
+
+
+def describe_prepared(report: dict[str, Any]) -> str:
+    """Return what a preparation did, for a person."""
+    lines = [
+        f"{report['package_id']}: {report['commits_selected']} of {report['commits_seen']} commits selected",
+        table(("reason", "commits", "for example"), [
+            (row["reason"], row["count"], row["examples"][0] if row["examples"] else "") for row in report["yield"]
+        ]),
+        "",
+        table(("environment", "commits", "wheels", "lock", "until", "tests pass", "note"), [
+            (env["id"], env["commits"], env["wheels"], env["lock"]["taken"], (env["lock"]["exclude_newer"] or "")[:10],
+             _proof(env["proof"]), (env["proof"] or {}).get("note", "")[:60] or env["lock"].get("note", "")[:60])
+            for env in report["environments"]
+        ]),
+    ]  # fmt: skip
+    if report["undeclared_imports"]:
+        lines.append(f"tests import, nothing provides: {', '.join(report['undeclared_imports'])}")
+    if report["dropped_requirements"]:
+        lines.append(f"requirements left out: {', '.join(report['dropped_requirements'])}")
+    size = (report["repo_bytes"] + report["packages_bytes"]) / (1 << 20)
+    lines += [f"{size:.1f} MiB, {sum(report['seconds'].values()):.0f} s", f"package: {report['package']}"]
+    lines.append(f"  next: appliance package inspect {report['package']}, then carry it to the appliance")
+    return "\n".join(lines)
+
+
+def _proof(proof: dict[str, Any] | None) -> str:
+    return "-" if proof is None else f"{proof['passed']} of {proof['collected']}"
+
+
+def describe_inventory(document: dict[str, Any], *, show_files: bool) -> str:
+    """Return what a package holds, for a person; files that are not as listed are always named."""
+    names = ("upstream", "license", "organisation", "domain", "head", "manifest_sha256")
+    lines = [f"package {document['package_id']}{'' if document['signed'] else ' (not signed)'}"]
+    lines += [f"  {name}: {document[name]}" for name in names if document[name]]
+    lines.append(f"  tests: {' '.join(document['test_command'])} ({document['test_scope']})")
+    lines.append("")
+    lines.append(table(("environment", "python", "wheels", "commits", "lock"), [
+        (env["id"], env["python"], len(env["wheels"]), env["commits"], env["lock"]["taken"])
+        for env in document["environments"]
+    ]))  # fmt: skip
+    lines.append("")
+    lines.append(table(("commit", "kinds", "source", "tests", "lines", "task"), [
+        (commit["sha"][:12], ",".join(commit["kinds"]), len(commit["source_paths"]), len(commit["test_paths"]),
+         commit["lines_changed"], commit["task"].splitlines()[0][:70])
+        for commit in document["commits"]
+    ]))  # fmt: skip
+    states = ", ".join(f"{number} {state}" for state, number in document["states"].items() if number)
+    lines += ["", f"files: {states or 'none'}, {document['bytes'] / (1 << 20):.1f} MiB"]
+    lines += [
+        f"  {file['state']:<11} {file['sha256'] or '-':<64} {file['bytes'] or 0:>10}  {file['path']}"
+        for file in document["files"]
+        if show_files or file["state"] != "ok"
+    ]
+    verdict = "the files are exactly those that the manifest lists" if document["matches"] else "NOT AS LISTED"
+    lines.append(f"{verdict}; next: appliance ingest import {document['directory']}")
+    return "\n".join(lines)

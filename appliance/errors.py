@@ -1,0 +1,67 @@
+"""Failures of the machine as a whole; the command line turns them into exit codes."""
+
+from __future__ import annotations
+
+from harness.errors import Failure
+
+
+class ApplianceError(Failure):
+    """Root of what the appliance itself can report."""
+
+    code = "APPLIANCE"
+
+
+class NoHome(ApplianceError):
+    """No appliance home was found."""
+
+    code = "NO_HOME"
+    exit_code = 10
+    hint = "Change to the directory that holds appliance.toml, or set APPLIANCE_HOME."
+
+
+class BadConfig(ApplianceError):
+    """appliance.toml has settings that make no sense."""
+
+    code = "BAD_CONFIG"
+    exit_code = 2
+    hint = "Correct the settings that the message names; docs/reference.md lists them all."
+
+
+class NotFound(ApplianceError):
+    """What was asked for by name does not exist here."""
+
+    code = "NOT_FOUND"
+    exit_code = 10
+    hint = "`appliance ingest list` shows the packages, `appliance status` the last attempts."
+
+
+class Busy(ApplianceError):
+    """Another process is doing this already."""
+
+    code = "BUSY"
+    exit_code = 11
+    hint = "Wait for it to end; `appliance status` shows what is running."
+
+
+class EvidenceMismatch(ApplianceError):
+    """Stored evidence does not give the stored verdict."""
+
+    code = "EVIDENCE_MISMATCH"
+    exit_code = 12
+    hint = "Keep the databases as they are and have an auditor look at the attempts named above."
+
+
+class DatabaseDamaged(ApplianceError):
+    """A database cannot be read as one."""
+
+    code = "DATABASE_DAMAGED"
+    exit_code = 12
+    hint = "Keep the file as it is, and put back the last good copy of it together with its -wal file."
+
+
+class DiskFull(ApplianceError):
+    """The disk has no room for what was to be written; nothing was half-written."""
+
+    code = "DISK_FULL"
+    exit_code = 14
+    hint = "Free some space and run the same command again; it goes on where it stopped."

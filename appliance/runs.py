@@ -1,0 +1,145 @@
+"""Make attempts at the validated commits of a package and store their evidence as they finish.
+
+Resumable by construction: an attempt's key names everything that decides it, finished keys are
+skipped, and each record is one transaction. Killed at any instant, the same call goes on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from appliance.home import Home
+from appliance.store.curated import CuratedStore, StoredCommit
+from appliance.store.raw import RawStore
+from harness.answerers.routes import RoutedAnswerers
+from harness.attempt import AttemptJob, run_attempt
+from harness.grade import Required, grade
+from harness.manifest import MANIFEST_NAME, Commit, parse_manifest
+from harness.record import AttemptRecord
+from harness.workbench import Places
+
+QUEUED_PER_WORKER = 2
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What `harness run` was asked to do."""
+
+    package: str
+    answerers: RoutedAnswerers
+    commits: int | None
+    attempts: int
+    workers: int
+    seed: int
+    temperature: float
+    use_cache: bool
+    only: tuple[str, ...] = ()
+    """Commit prefixes; empty means all."""
+
+
+@dataclass
+class RunSummary:
+    """What a run came to."""
+
+    package: str
+    routes: Mapping[str, str]
+    verdicts: Counter[str] = field(default_factory=Counter)
+    new: int = 0
+    known: int = 0
+    cached_results: int = 0
+    seconds: list[Mapping[str, float]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary for JSON."""
+        phases = sorted({name for row in self.seconds for name in row})
+        return {
+            "package": self.package,
+            "routes": dict(self.routes),
+            "attempts": self.new + self.known,
+            "new": self.new,
+            "already_stored": self.known,
+            "results_from_cache": self.cached_results,
+            "verdicts": dict(sorted(self.verdicts.items())),
+            "median_seconds": {name: round(median(row.get(name, 0.0) for row in self.seconds), 4) for name in phases},
+        }
+
+
+def plan_jobs(home: Home, curated: CuratedStore, options: RunOptions) -> list[AttemptJob]:
+    """Return the attempts that a run consists of, in manifest order."""
+    package = curated.resolve(options.package)
+    places = Places(home.packages / package, home.environments, home.cache)
+    manifest = parse_manifest((places.package / MANIFEST_NAME).read_bytes())
+    by_sha = {commit.sha: commit for commit in manifest.commits}
+    chosen = [
+        stored
+        for stored in curated.commits(package)
+        if stored.state == "validated" and (not options.only or stored.sha.startswith(options.only))
+    ][: options.commits]
+    return [
+        _job(options, places, by_sha[stored.sha], stored, number)
+        for stored in chosen
+        for number in range(1, options.attempts + 1)
+    ]
+
+
+def _job(options: RunOptions, places: Places, commit: Commit, stored: StoredCommit, number: int) -> AttemptJob:
+    return AttemptJob(
+        places=places, commit=commit, required=stored.required, test_files=stored.test_files, limit_s=stored.limit_s,
+        answerers=options.answerers, routes=options.answerers.names(), answers_sha256=options.answerers.replay_sha256,
+        attempt=number, seed=options.seed + number - 1, temperature=options.temperature, use_cache=options.use_cache,
+    )  # fmt: skip
+
+
+def run_attempts(
+    jobs: list[AttemptJob], raw: RawStore, executor: Executor, workers: int
+) -> Iterator[tuple[AttemptRecord | None, int]]:  # fmt: skip
+    """Make the attempts that are not stored yet; yield each record with its id, None for a stored one."""
+    known = raw.known_keys(job.key for job in jobs)
+    todo = []
+    for job in jobs:
+        if job.key in known:
+            yield None, known[job.key]
+        else:
+            todo.append(job)
+    waiting: dict[Future[AttemptRecord], Required] = {}
+    todo.reverse()
+    while todo or waiting:
+        while todo and len(waiting) < workers * QUEUED_PER_WORKER:
+            job = todo.pop()
+            waiting[executor.submit(run_attempt, job)] = job.required
+        done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+        for future in done:
+            required = waiting.pop(future)
+            record = future.result()
+            yield record, raw.add(record, required)
+
+
+@dataclass(frozen=True)
+class Regraded:
+    """How stored evidence compares with the stored verdicts."""
+
+    checked: int
+    skipped: int
+    """Attempts that ended before any test ran: there is nothing to grade again."""
+    mismatches: tuple[tuple[int, str, str], ...]
+    """(attempt id, stored verdict, verdict that the evidence gives)."""
+
+
+def regrade(raw: RawStore, progress: Callable[[str], None]) -> Regraded:
+    """Grade every stored attempt again from its stored results, without running anything."""
+    checked, skipped, mismatches = 0, 0, []
+    for stored in raw.gradings():
+        if not stored.runs:
+            skipped += 1
+            continue
+        checked += 1
+        verdict = grade(stored.runs, stored.required).verdict.value
+        if verdict != stored.verdict:
+            mismatches.append((stored.attempt_id, stored.verdict, verdict))
+            progress(f"attempt {stored.attempt_id}: stored {stored.verdict}, evidence says {verdict}")
+    return Regraded(checked, skipped, tuple(mismatches))

@@ -1,0 +1,1 @@
+"""The databases: raw.db holds evidence, curated.db verified configuration."""

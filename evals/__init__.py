@@ -1,0 +1,1 @@
+"""Exams: frozen sets, metrics, comparisons, gates."""
