@@ -16,6 +16,7 @@ from typing import Any
 from appliance.home import Home
 from appliance.store.curated import CuratedStore, StoredCommit
 from appliance.store.raw import RawStore
+from evals.metrics import pass_at_k
 from harness.answerers.routes import RoutedAnswerers
 from harness.attempt import AttemptJob, run_attempt
 from harness.grade import Required, grade
@@ -52,10 +53,24 @@ class RunSummary:
     new: int = 0
     known: int = 0
     cached_results: int = 0
+    by_commit: dict[str, Counter[str]] = field(default_factory=dict)
     seconds: list[Mapping[str, float]] = field(default_factory=list)
+
+    def add(self, commit: str, verdict: str, made: AttemptRecord | None) -> None:
+        """Count one attempt; `made` is None when it was stored already."""
+        self.verdicts[verdict] += 1
+        self.by_commit.setdefault(commit, Counter())[verdict] += 1
+        if made is None:
+            self.known += 1
+        else:
+            self.new += 1
+            self.cached_results += made.cached
+            self.seconds.append(made.seconds)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the summary for JSON."""
+        counts = [(seen.total(), seen["RESOLVED"]) for seen in self.by_commit.values()]
+        most = max((tried for tried, _ in counts), default=0)
         phases = sorted({name for row in self.seconds for name in row})
         return {
             "package": self.package,
@@ -64,7 +79,9 @@ class RunSummary:
             "new": self.new,
             "already_stored": self.known,
             "results_from_cache": self.cached_results,
+            "commits": len(counts),
             "verdicts": dict(sorted(self.verdicts.items())),
+            "pass_at": {str(k): pass_at_k(counts, k) for k in sorted({1, most}) if most},
             "median_seconds": {name: round(median(row.get(name, 0.0) for row in self.seconds), 4) for name in phases},
         }
 

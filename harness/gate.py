@@ -34,10 +34,6 @@ class Rejection(StrEnum):
     OVERSIZED = "oversized"
 
 
-OWN_FAULT = frozenset({Rejection.NO_F2P, Rejection.FLAKY, Rejection.LEAKS_FUTURE, Rejection.OVERSIZED})
-"""Reasons that lie in the repository, not in how the package was prepared or in this machine."""
-
-
 @dataclass(frozen=True)
 class GateVerdict:
     """What the gate says about one commit."""

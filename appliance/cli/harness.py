@@ -68,13 +68,7 @@ def run(  # noqa: PLR0917 - click passes options by name
         for made, attempt_id in run_attempts(jobs, raw, pool, number):
             ids.append(attempt_id)
             row = _attempt_row(raw, attempt_id)
-            summary.verdicts[row["verdict"]] += 1
-            if made is None:
-                summary.known += 1
-            else:
-                summary.new += 1
-                summary.cached_results += made.cached
-                summary.seconds.append(made.seconds)
+            summary.add(row["commit"], row["verdict"], made)
             if as_json:
                 emit(row)
             else:
@@ -151,6 +145,9 @@ def describe_run(summary: dict[str, Any]) -> str:
     """Return what a run came to, for a person."""
     verdicts = ", ".join(f"{number} {verdict}" for verdict, number in summary["verdicts"].items()) or "no attempts"
     lines = [f"{summary['attempts']} attempts at {summary['package']}: {verdicts}"]
+    passing = ", ".join(f"pass@{k} {share:.2f}" for k, share in summary["pass_at"].items() if share is not None)
+    if passing:
+        lines.append(f"  {summary['commits']} commits, {passing}")
     if summary["already_stored"]:
         lines.append(f"  {summary['already_stored']} were stored already and were not made again")
     if summary["median_seconds"]:
