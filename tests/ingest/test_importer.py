@@ -1,0 +1,260 @@
+"""Imports: integrated whole or quarantined with the reason, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.errors import DiskFull, Failure
+from harness.git import GitRepo
+from ingest.errors import AlreadyIntegrated, PackageMissing
+from ingest.importer import AlreadyImporting
+from tests.ingest.conftest import Desk
+from tests.packages import PACKAGE_ID, git, read_manifest, reseal, with_sequence, without_runs
+
+Snapshot = Callable[[Path], dict[str, bytes]]
+SPECIAL_LIMIT_S = 5
+
+
+def test_a_good_package_is_integrated(package: Path, desk: Desk) -> None:
+    """Every commit passes the gate, is recorded in manifest order, and the files are in place."""
+    report = desk.bring(package)
+    manifest = read_manifest(package)
+    assert (report.state, report.package, report.validated) == ("integrated", PACKAGE_ID, 3)
+    [(recorded, gates)] = desk.records
+    assert recorded == manifest
+    assert [gate.commit.sha for gate in gates] == [commit.sha for commit in manifest.commits]
+    assert [sorted(gate.verdict.required.f2p) for gate in gates] == [
+        ["tests/test_tools.py::test_total"], ["tests/test_tools.py::test_largest"],
+        ["tests/test_tools.py::test_smallest"],
+    ]  # fmt: skip
+    shelf = desk.root / "repo_packages" / PACKAGE_ID
+    assert sorted(path.name for path in shelf.iterdir()) == ["manifest.json", "packages", "repo"]
+    assert (shelf / "manifest.json").read_bytes() == (package / "manifest.json").read_bytes()
+    with GitRepo(shelf / "repo") as repo:
+        assert all(repo.has_commit(commit.sha) for commit in manifest.commits)
+    assert list((desk.root / "incoming").glob("import-*")) == []
+
+
+def test_the_integrated_repository_is_ours(package: Path, desk: Desk) -> None:
+    """Nothing of the package's own git configuration lies in the integrated repository."""
+    config = package / "repo" / "config"
+    config.write_text(config.read_text() + "[core]\n\tfsmonitor = /bin/false\n")
+    desk.bring(without_runs(package))
+    ours = desk.root / "repo_packages" / PACKAGE_ID / "repo"
+    assert "fsmonitor" not in (ours / "config").read_text()
+    assert "main" in git(ours, "for-each-ref")
+
+
+def test_the_same_sequence_is_refused_and_changes_nothing(package: Path, desk: Desk, snapshot: Snapshot) -> None:
+    """A package that is integrated already is busy, not an error of the package."""
+    desk.bring(without_runs(package))
+    before = snapshot(desk.root / "repo_packages")
+    with pytest.raises(AlreadyIntegrated) as caught:
+        desk.bring(package)
+    assert (caught.value.code, caught.value.exit_code) == ("ALREADY_INTEGRATED", 11)
+    assert len(desk.records) == 1
+    assert snapshot(desk.root / "repo_packages") == before
+    assert not (desk.root / "quarantine").exists()
+
+
+def test_a_higher_sequence_is_accepted_and_a_lower_one_is_not(package: Path, desk: Desk) -> None:
+    """The sequence of a package only grows."""
+    second = with_sequence(without_runs(package), 2)
+    desk.bring(second)
+    first = with_sequence(Path(shutil.copytree(second, second.with_name("older"))), 1)
+    with pytest.raises(AlreadyIntegrated):
+        desk.bring(first)
+    third = with_sequence(Path(shutil.copytree(second, second.with_name("newer"))), 3)
+    assert desk.bring(third).state == "integrated"
+    assert desk.shelved() == ["abacus-2", "abacus-3"]
+
+
+def test_a_damaged_package_is_quarantined_with_its_reason(package: Path, desk: Desk) -> None:
+    """The quarantine keeps what was copied, and says which check failed, where, and what to do next."""
+    wheel = next((package / "packages").iterdir())
+    wheel.write_bytes(wheel.read_bytes() + b"x")
+    report = desk.bring(package)
+    assert (report.state, report.failed_check) == ("quarantined", "files")
+    assert desk.records == []
+    assert desk.shelved() == []
+    [place] = (desk.root / "quarantine").iterdir()
+    assert report.quarantine == str(place)
+    document = json.loads((place / "quarantine.json").read_text())
+    assert document["source"] == str(package)
+    assert document["failed_check"] == "files"
+    [finding] = document["findings"]
+    assert set(finding) == {"code", "file", "expected", "found", "next_step"}
+    assert (finding["code"], finding["file"]) == ("FILE_CHANGED", f"packages/{wheel.name}")
+    assert all(finding.values())
+    assert (place / "package" / "packages" / wheel.name).read_bytes() == wheel.read_bytes()
+
+
+def test_each_refusal_has_its_own_place(package: Path, desk: Desk) -> None:
+    """The same package refused twice in a second is kept twice."""
+    (package / "manifest.json").unlink()
+    assert desk.bring(package).quarantine != desk.bring(package).quarantine
+    assert len(list((desk.root / "quarantine").glob("*/quarantine.json"))) == 2
+
+
+def test_a_good_package_comes_in_after_its_damaged_copy(package: Path, desk: Desk) -> None:
+    """A refusal does not stand in the way of the whole package."""
+    damaged = Path(shutil.copytree(package, package.with_name("damaged")))
+    (damaged / "packages" / "extra.whl").write_text("x")
+    desk.bring(damaged)
+    assert desk.bring(without_runs(package)).state == "integrated"
+
+
+@pytest.mark.parametrize("kind", ["fifo", "symlink", "device"])
+def test_special_files_do_not_hold_the_import_up(kind: str, package: Path, desk: Desk) -> None:
+    """A FIFO, a link and a device are refused within seconds."""
+    path = package / "packages" / "odd.whl"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "symlink":
+        path.symlink_to("/dev/zero")
+    else:
+        try:
+            os.mknod(path, 0o020600, os.makedev(1, 5))
+        except PermissionError:
+            pytest.skip("making a device node takes privileges")
+    started = time.monotonic()
+    report = desk.bring(package)
+    assert time.monotonic() - started < SPECIAL_LIMIT_S
+    assert [finding.code for finding in report.findings] == ["UNEXPECTED_FILE"]
+
+
+def test_a_package_for_a_missing_python_comes_in_without_tasks(package: Path, desk: Desk) -> None:
+    """Its commits are recorded as rejected for that reason; nothing is run."""
+    reseal(package, lambda m: replace(m, environments=(replace(m.environments[0], python="3.99"),)))
+    report = desk.bring(package)
+    assert (report.state, report.validated, report.reasons()) == ("integrated", 0, {"python_missing": 3})
+    [(_, gates)] = desk.records
+    assert all("3.99" in gate.verdict.detail and gate.runs == 0 for gate in gates)
+
+
+def test_commits_that_are_no_fair_task_are_rejected_with_a_reason(package: Path, desk: Desk) -> None:
+    """A commit whose task quotes its solution is recorded as such and not validated."""
+    reseal(package, lambda m: replace(m, commits=(replace(m.commits[1], task=LEAKING),)))
+    report = desk.bring(package)
+    assert (report.validated, report.reasons()) == (0, {"leaks_future": 1})
+
+
+LEAKING = "Add the function largest, in full: def largest(numbers: list[int], /) -> int:"
+
+
+def test_a_dry_run_of_a_good_package_leaves_nothing(package: Path, desk: Desk) -> None:
+    """All checks run, no commit is gated, nothing is kept."""
+    report = desk.bring(package, dry_run=True)
+    assert (report.state, report.findings, report.gates) == ("checked", [], [])
+    assert desk.records == []
+    assert sorted(path.name for path in desk.root.iterdir()) == ["incoming"]
+    assert [path.name for path in (desk.root / "incoming").iterdir()] == [".lock"]
+
+
+def test_a_dry_run_of_a_damaged_package_names_the_finding_and_keeps_nothing(package: Path, desk: Desk) -> None:
+    """The finding is reported, and the quarantine stays empty."""
+    (package / "packages" / "extra").write_text("x")
+    report = desk.bring(package, dry_run=True)
+    assert [finding.code for finding in report.findings] == ["FILE_UNLISTED"]
+    assert not (desk.root / "quarantine").exists()
+
+
+def test_what_is_no_directory_is_not_found(desk: Desk, tmp_path: Path) -> None:
+    """A path without a package is reported before anything is made."""
+    with pytest.raises(PackageMissing):
+        desk.bring(tmp_path / "nothing")
+
+
+def test_a_second_import_at_the_same_time_is_turned_away(package: Path, desk: Desk) -> None:
+    """While one import runs, another ends at once with IMPORT_RUNNING, and the first goes on."""
+    seen: list[Failure] = []
+    original = desk.progress
+
+    class Intruder(list[str]):
+        """Tries to import once, from within the first import."""
+
+        def append(self, line: str) -> None:
+            if not seen and line.startswith("checking"):
+                desk.progress = original
+                try:
+                    desk.bring(package)
+                except AlreadyImporting as err:
+                    seen.append(err)
+
+    desk.progress = Intruder()
+    assert desk.bring(without_runs(package)).state == "integrated"
+    assert [(err.code, err.exit_code) for err in seen] == [("IMPORT_RUNNING", 11)]
+
+
+def test_leftovers_of_a_crash_are_swept_and_replaced(package: Path, desk: Desk) -> None:
+    """A staging directory and files without a record, as a crash leaves them, do not disturb the next import."""
+    leftover = desk.root / "incoming" / "import-dead" / "package"
+    leftover.mkdir(parents=True)
+    half = desk.root / "repo_packages" / PACKAGE_ID
+    half.mkdir(parents=True)
+    (half / "manifest.json").write_text("half")
+    assert desk.bring(without_runs(package)).state == "integrated"
+    assert list((desk.root / "incoming").glob("import-*")) == []
+    assert (half / "manifest.json").read_bytes() == (package / "manifest.json").read_bytes()
+
+
+def test_a_record_that_fails_leaves_the_package_for_the_next_import(package: Path, desk: Desk) -> None:
+    """When the transaction fails, the package does not count as integrated and can be imported again."""
+    keep = desk.integrate
+
+    def fail(*_: object) -> None:
+        raise OSError("the database is gone")
+
+    desk.integrate = fail  # type: ignore[method-assign, assignment]
+    with pytest.raises(OSError, match="database"):
+        desk.bring(without_runs(package))
+    desk.integrate = keep  # type: ignore[method-assign]
+    assert desk.bring(package).state == "integrated"
+    assert len(desk.records) == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a directory on a disk of its own with 8 MB, or skip."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a small disk takes privileges")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("share", "more_kb"), [(0, 32), (0.5, 0), (1, 8), (1, 1000)], ids=["at once", "copying", "before git", "barely"]
+)
+def test_a_full_disk_is_said_and_the_import_works_once_there_is_room(
+    share: float, more_kb: int, small_disk: Path, package: Path, desk: Desk
+) -> None:
+    """Wherever the disk fills up, the failure is this machine's: nothing is integrated or quarantined."""
+    desk.root = small_disk
+    without_runs(package)
+    needed = sum(path.stat().st_size + 4095 & ~4095 for path in package.rglob("*") if path.is_file())
+    ballast = small_disk / "ballast"
+    left = int(needed * share) + (more_kb << 10)
+    ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - left))
+    with pytest.raises(DiskFull) as caught:
+        desk.bring(package)
+    assert caught.value.exit_code == 14
+    assert "Free some space" in caught.value.hint
+    assert (desk.records, desk.shelved()) == ([], [])
+    assert not (small_disk / "quarantine").exists()
+    assert list((small_disk / "incoming").glob("import-*")) == []
+    ballast.unlink()
+    assert desk.bring(package).state == "integrated"
