@@ -57,11 +57,3 @@ class DatabaseDamaged(ApplianceError):
     code = "DATABASE_DAMAGED"
     exit_code = 12
     hint = "Keep the file as it is, and put back the last good copy of it together with its -wal file."
-
-
-class DiskFull(ApplianceError):
-    """The disk has no room for what was to be written; nothing was half-written."""
-
-    code = "DISK_FULL"
-    exit_code = 14
-    hint = "Free some space and run the same command again; it goes on where it stopped."

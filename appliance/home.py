@@ -17,6 +17,7 @@ from typing import Any
 from appliance.errors import BadConfig, NoHome
 
 CONFIG_NAME = "appliance.toml"
+GIB = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ class Home:
     def environments(self) -> Path:
         """Template environments by content address."""
         return self.var / "environments"
+
+    @property
+    def environments_cap_bytes(self) -> int:
+        """Disk that template environments may take."""
+        return int(self.config.environments_cap_gib * GIB)
 
     @property
     def cache(self) -> Path:

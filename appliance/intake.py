@@ -15,8 +15,6 @@ from harness.goldgate import GateReport
 from harness.manifest import MANIFEST_NAME, Manifest
 from ingest.importer import ImportReport, Shelves, import_package
 
-GIB = 1 << 30
-
 
 def import_into(
     home: Home, directory: Path, *, workers: int | None, gate_budget_s: float | None, dry_run: bool,
@@ -35,7 +33,7 @@ def import_into(
         quarantine=home.quarantine,
         environments=home.environments,
         cache=home.cache,
-        environments_cap_bytes=int(home.config.environments_cap_gib * GIB),
+        environments_cap_bytes=home.environments_cap_bytes,
         latest_sequence=curated.latest_sequence,
         integrate=integrate,
     )

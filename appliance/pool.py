@@ -26,8 +26,9 @@ def worker_pool(workers: int) -> Iterator[Executor]:
     try:
         yield pool
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in list((pool._processes or {}).values()):  # noqa: SLF001 - no public way before 3.14
+        processes = list((pool._processes or {}).values())  # noqa: SLF001 - no public way before 3.14
+        pool.shutdown(wait=False, cancel_futures=True)  # forgets its processes
+        for process in processes:
             process.terminate()
         raise
     pool.shutdown()

@@ -89,7 +89,7 @@ class RunSummary:
 def plan_jobs(home: Home, curated: CuratedStore, options: RunOptions) -> list[AttemptJob]:
     """Return the attempts that a run consists of, in manifest order."""
     package = curated.resolve(options.package)
-    places = Places(home.packages / package, home.environments, home.cache)
+    places = Places(home.packages / package, home.environments, home.cache, home.environments_cap_bytes)
     manifest = parse_manifest((places.package / MANIFEST_NAME).read_bytes())
     by_sha = {commit.sha: commit for commit in manifest.commits}
     chosen = [

@@ -1,8 +1,9 @@
 """One attempt: a case, somebody who answers, a verdict, and all the evidence.
 
 The composition of the harness: pipeline, grading tree, tests, grade, alignment. Runs inside a
-worker; takes a small job, returns one record. Infrastructure that fails is a verdict (ENV_BROKEN),
-so that a row is never lost.
+worker; takes a small job, returns one record. An environment that cannot be built is a verdict
+(ENV_BROKEN), so that a row is never lost; a full disk or a missing sandbox stops the run instead,
+because it says nothing about the attempt.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from datetime import UTC, datetime
 from harness.alignment import align
 from harness.asking import Interview
 from harness.case import Case, patch
-from harness.errors import EnvironmentUnresolvable, PythonMissing, ReplayMissing, SandboxUnavailable
+from harness.errors import EnvironmentUnresolvable, PythonMissing, ReplayMissing
 from harness.grade import Grade, Required, Verdict, grade, needs_rerun
 from harness.manifest import Commit
 from harness.pipeline import Trajectory, as_question, run_pipeline
@@ -30,7 +31,7 @@ from harness.tree import changed_paths
 from harness.workbench import Places, Workbench, open_workbench
 
 RERUNS = 2
-_INFRASTRUCTURE = (EnvironmentUnresolvable, PythonMissing, SandboxUnavailable, ReplayMissing, OSError)
+_INFRASTRUCTURE = (EnvironmentUnresolvable, PythonMissing, ReplayMissing)
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,14 @@ class SandboxUnavailable(HarnessError):
     hint = "Install bubblewrap (apt-get install bubblewrap) and allow user namespaces."
 
 
+class DiskFull(HarnessError):
+    """The disk has no room for what was to be written; nothing was half-written."""
+
+    code = "DISK_FULL"
+    exit_code = 14
+    hint = "Free some space and run the same command again; it goes on where it stopped."
+
+
 class AnswerInvalid(HarnessError):
     """An answer does not follow the schema of its stage."""
 

@@ -7,6 +7,7 @@ edited until then comes back; a stop is a value with its reason, not an exceptio
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ from harness.tree import Tree
 CANDIDATE_FILES = 24
 SCOPE_BATCH = 12
 PRECISION_BATCH = 120
+LISTING_CHARS = 16_000
+"""A longer list of files would fill the window of task-analysis; it is given by folder instead."""
 WHOLE = Part(id="p1", description="The whole task.", files=())
 """The only part of a task that needs no decomposition; no file list means any file."""
 
@@ -122,10 +125,8 @@ class _Pass:
                     self.keep_plan(Stage.TEST_PLAN, part.id)
 
     def analyse(self) -> TaskAnalysis:
-        paths = tuple(path for path in sorted(self.question.parent) if role(path) in {Role.SOURCE, Role.TEST})
-        python = tuple(path for path in paths if path.endswith(".py"))
         with self.timed("retrieve"):
-            facts = TaskAnalysisFacts(self.question.task, python, self.question.environment)
+            facts = TaskAnalysisFacts(self.question.task, listing(self.question.parent), self.question.environment)
             return self.interview.task_analysis(facts)
 
     def scope(self, analysis: TaskAnalysis) -> list[str]:
@@ -192,6 +193,15 @@ class _Pass:
             yield
         finally:
             self.out.seconds[phase] = self.out.seconds.get(phase, 0.0) + time.perf_counter() - started
+
+
+def listing(tree: Tree, most_chars: int = LISTING_CHARS) -> tuple[str, ...]:
+    """Return the Python files of a tree for the first look; of a large tree its folders with their counts."""
+    paths = [path for path in sorted(tree) if path.endswith(".py") and role(path) in {Role.SOURCE, Role.TEST}]
+    if sum(len(path) + 1 for path in paths) <= most_chars:
+        return tuple(paths)
+    folders = Counter(path.rpartition("/")[0] for path in paths)
+    return tuple(f"{folder or '.'}/ ({number} files)" for folder, number in sorted(folders.items()))
 
 
 def _scope_decision(item: Candidate, verdict: str) -> Decision:

@@ -35,6 +35,8 @@ class Places:
     """Directory with manifest.json, repo/ (our own bare repository) and packages/."""
     environments: Path
     cache: Path
+    environments_cap_bytes: int = 20 << 30
+    """Disk that template environments may take; the least recently used go first."""
 
 
 @dataclass
@@ -109,7 +111,7 @@ def open_workbench(places: Places) -> Workbench:
         places=places,
         manifest=manifest,
         repo=GitRepo(places.package / "repo"),
-        templates=TemplateStore(places.environments),
+        templates=TemplateStore(places.environments, cap_bytes=places.environments_cap_bytes),
         layers=LayerStore(places.cache / "layers"),
         results=ResultCache(places.cache / "results"),
         facts=FactsCache(directory=places.cache / "index"),

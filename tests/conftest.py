@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import socket
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from harness.envs.template import TemplateStore, Wheels
+from harness.envs.template import Template, TemplateStore, Wheels
 from harness.git import git_environment
-from harness.manifest import Environment, FileEntry, Lock
+from harness.manifest import MANIFEST_NAME, Commit, Environment, FileEntry, Lock, Manifest, manifest_bytes
+from harness.workbench import Places, open_workbench
 
 WHEELS = Path(__file__).parent.parent / ".cache" / "test-wheels"
 PYTHON = "3.11"
@@ -61,6 +62,12 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> TemplateStore:
     return TemplateStore(tmp_path_factory.mktemp("environments"))
 
 
+@pytest.fixture(scope="session")
+def template(templates: TemplateStore, environment: Environment, wheels: Wheels) -> Template:
+    """Return the template of the environment with pytest and setuptools."""
+    return templates.get(environment, wheels)
+
+
 @pytest.fixture
 def make_repo(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that makes a bare repository from a list of commits.
@@ -93,6 +100,47 @@ def make_repo(tmp_path: Path) -> Callable[..., Path]:
         return bare
 
     return make
+
+
+@pytest.fixture
+def make_places(
+    tmp_path: Path, make_repo: Callable[..., Path], wheels: Wheels, environment: Environment, template: Template
+) -> Iterator[Callable[..., Places]]:
+    """Return a function that makes an integrated package from a history, ready for the gate and for attempts.
+
+    Every commit but the first is listed; `environments` replaces the default one, and a commit names the
+    first. Templates are shared by the session.
+    """
+    made: list[Places] = []
+
+    def make(
+        history: list[tuple[str, Mapping[str, str | None]]], *, kinds: tuple[str, ...] = ("step-plan",),
+        command: tuple[str, ...] = ("pytest",), environments: tuple[Environment, ...] = (environment,),
+    ) -> Places:  # fmt: skip
+        package = tmp_path / f"package-{len(made)}"
+        package.mkdir()
+        shas = commit_ids(make_repo(history, f"origin-{len(made)}").rename(package / "repo"))
+        (package / "packages").symlink_to(wheels.directory)
+        listed = {wheel: "0" * 64 for env in environments for wheel in env.wheels} | dict(wheels.sha256)
+        manifest = Manifest(
+            name="package", sequence=len(made) + 1, upstream="", license="", organisation="", domain="", head=shas[-1],
+            files={f"packages/{name}": FileEntry(sha256, 0) for name, sha256 in listed.items()},
+            environments=environments, test_command=command, test_scope="affected",
+            commits=tuple(
+                Commit(
+                    sha=sha, parent=parent, task=message, kinds=kinds, environment=environments[0].id,
+                    source_paths=tuple(files), test_paths=(), lines_changed=1, committed_at="2026-01-01T00:00:00Z",
+                )
+                for sha, parent, (message, files) in zip(shas[1:], shas, history[1:], strict=False)
+            ),
+        )  # fmt: skip
+        (package / MANIFEST_NAME).write_bytes(manifest_bytes(manifest))
+        made.append(Places(package, template.directory.parent, tmp_path / "cache"))
+        return made[-1]
+
+    yield make
+    for places in made:
+        open_workbench(places).repo.close()
 
 
 def commit_ids(repo: Path) -> list[str]:

@@ -24,7 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "ingest": ("appliance.cli.ingest:group", "Bring packages in: import, list, show."),
     "harness": ("appliance.cli.harness:group", "Attempt commits, show and regrade the evidence."),
     "status": ("appliance.cli.status:command", "Say in a few lines what is here and what to do next."),
-    "demo": ("appliance.cli.demo:command", "Run the main job on the sample packages."),
+    "demo": ("appliance.cli.demo:command", "Prepare, import and attempt the sample packages."),
 }
 
 
@@ -69,10 +69,8 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
-def run(arguments: list[str]) -> int:  # noqa: PLR0911 - one return per way to end
+def run(arguments: list[str]) -> int:
     """Run a command line and return the exit status."""
-    from harness.errors import Failure  # noqa: PLC0415 - keeps the top of this module to click alone
-
     try:
         result: Any = cli.main(arguments, prog_name="appliance", standalone_mode=False)
     except click.exceptions.Exit as err:
@@ -86,16 +84,22 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911 - one return per way to e
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_UNEXPECTED
-    except Failure as err:
-        if "--debug" in arguments:
+    except Exception as err:
+        failure = _as_failure(err)
+        if failure is None or "--debug" in arguments:
             raise
-        _report(err, as_json="--json" in arguments)
-        return err.exit_code
-    except OSError as err:
-        if "--debug" in arguments or err.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            raise
-        return _report_full_disk(err, as_json="--json" in arguments)
+        _report(failure, as_json="--json" in arguments)
+        return int(failure.exit_code)
     return result if isinstance(result, int) else 0
+
+
+def _as_failure(err: Exception) -> Any:  # noqa: ANN401 - keeps the top of this module to click alone
+    """Return the failure that a person can act on, or None for what is a bug."""
+    from harness.errors import DiskFull, Failure  # noqa: PLC0415
+
+    if isinstance(err, OSError) and err.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return DiskFull(str(err))
+    return err if isinstance(err, Failure) else None
 
 
 def _report(err: Any, *, as_json: bool) -> None:  # noqa: ANN401 - Failure is imported late
@@ -104,11 +108,3 @@ def _report(err: Any, *, as_json: bool) -> None:  # noqa: ANN401 - Failure is im
         click.echo(json.dumps(document), err=True)
     else:
         click.echo(f"error {err.code}: {err}\nnext: {err.hint}", err=True)
-
-
-def _report_full_disk(err: OSError, *, as_json: bool) -> int:
-    from appliance.errors import DiskFull  # noqa: PLC0415 - keeps the top of this module to click alone
-
-    failure = DiskFull(str(err))
-    _report(failure, as_json=as_json)
-    return failure.exit_code

@@ -118,7 +118,8 @@ class CuratedStore:
         """Return one row per package: what it is and how its commits fared."""
         cursor = self.db.execute(
             "SELECT p.id, p.name, p.sequence, p.organisation, p.domain, p.integrated_at, count(c.sha) AS commits, "
-            "sum(c.state = 'validated') AS validated FROM packages p LEFT JOIN commits c ON c.package = p.id "
+            "coalesce(sum(c.state = 'validated'), 0) AS validated "
+            "FROM packages p LEFT JOIN commits c ON c.package = p.id "
             "GROUP BY p.id ORDER BY p.name, p.sequence"
         )
         names = [column[0] for column in cursor.description]

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from appliance.errors import Busy, DatabaseDamaged, DiskFull
+from appliance.errors import Busy, DatabaseDamaged
+from harness.errors import DiskFull
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

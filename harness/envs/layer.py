@@ -109,18 +109,11 @@ def _build(key: str, template: Template, tree: Tree, env: Mapping[str, str]) -> 
             ),
             stdin=tar,
         )
-    try:
-        answer = json.loads(done.records)
-    except ValueError:
+    layer = _parse(key, done.records, static_roots(tree))
+    if layer is None:
         words = done.output.decode(errors="replace").strip().splitlines()[-1:] or ["no output"]
         return _static(key, tree, pyproject, f"{request['backend']}: {words[0][:200]}")
-    return Layer(
-        key=key,
-        files=_decoded(answer["files"]),
-        generated=_decoded(answer["generated"]),
-        roots=tuple(answer["roots"] or static_roots(tree)),
-        how=str(answer["how"]),
-    )
+    return layer
 
 
 def _static(key: str, tree: Tree, pyproject: Mapping[str, Any], reason: str) -> Layer:
@@ -154,10 +147,20 @@ def _pyproject(tree: Tree) -> Mapping[str, Any]:
         return {}
 
 
+def _parse(key: str, raw: bytes, roots: tuple[str, ...]) -> Layer | None:
+    """Return the layer of a document, or None: what comes out of a build can be anything."""
+    try:
+        doc = json.loads(raw)
+        named = tuple(root for root in doc["roots"] or roots if isinstance(root, str))
+        return Layer(key, _decoded(doc["files"]), _decoded(doc["generated"]), named, str(doc["how"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
 def _decoded(files: Mapping[str, str]) -> dict[str, bytes]:
     """Decode files that came out of the sandbox; names that leave their directory are dropped."""
-    safe = {name: data for name, data in files.items() if not name.startswith("/") and ".." not in name.split("/")}
-    return {name: base64.b64decode(data) for name, data in safe.items()}
+    safe = {name: data for name, data in files.items() if not {"", ".", ".."} & set(name.split("/"))}
+    return {name: base64.b64decode(data, validate=True) for name, data in safe.items() if name.encode()}
 
 
 def _save(layer: Layer, path: Path) -> None:
@@ -176,9 +179,6 @@ def _save(layer: Layer, path: Path) -> None:
 
 def _load(key: str, path: Path) -> Layer | None:
     try:
-        document = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+        return _parse(key, path.read_bytes(), ())
+    except FileNotFoundError:
         return None
-    return Layer(
-        key, _decoded(document["files"]), _decoded(document["generated"]), tuple(document["roots"]), document["how"]
-    )

@@ -10,6 +10,7 @@ of a template (security reference, 1d).
 from __future__ import annotations
 
 import configparser
+import errno
 import fcntl
 import hashlib
 import json
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.envs.interpreters import Interpreter, find_interpreter
-from harness.errors import EnvironmentUnresolvable
+from harness.errors import DiskFull, EnvironmentUnresolvable
 from harness.manifest import Environment
 from harness.sandbox.bwrap import Finished, Sandbox, run
 from harness.sandbox.limits import Limits
@@ -110,8 +111,10 @@ class TemplateStore:
             create_venv(stage / "venv", interpreter)
             done = install(stage / "venv", interpreter, environment.wheels, wheels)
             if done.returncode != 0 or done.timed_out:
-                raise EnvironmentUnresolvable(
-                    f"environment {environment.id} cannot be installed for Python {environment.python}: {_words(done)}"
+                words = _words(done)
+                failure = DiskFull if os.strerror(errno.ENOSPC) in words else EnvironmentUnresolvable
+                raise failure(
+                    f"environment {environment.id} cannot be installed for Python {environment.python}: {words}"
                 )
             facts = {
                 "format": _FORMAT,

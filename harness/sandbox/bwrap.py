@@ -9,8 +9,9 @@ bounded, and it can write nowhere else. Not protected against: bugs of the kerne
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import re
+import select
 import selectors
 import shutil
 import signal
@@ -28,6 +29,7 @@ from harness.sandbox.seccomp import network_filter
 WORK = "/work"
 RECORD_FD_VARIABLE = "HARNESS_RECORD_FD"
 _KILL_WAIT_S = 10.0
+_INFO_WAIT_MS = 1_000
 _CHUNK = 1 << 16
 _SHM_BYTES = 64 << 20
 _SYSTEM_PATH = "/usr/bin:/bin"
@@ -195,11 +197,14 @@ def _kill(process: subprocess.Popen[bytes], info_read: int) -> None:
     """End the first process of the pid namespace; it is gone, and bwrap with it, only after all others are."""
     if process.poll() is not None:
         return
-    os.set_blocking(info_read, False)
+    info = select.poll()
+    info.register(info_read, select.POLLIN)
+    ready = info.poll(_INFO_WAIT_MS)  # bwrap may only just have started
+    first = re.search(rb'"child-pid": (\d+)', os.read(info_read, _CHUNK) if ready else b"")
     with contextlib.suppress(ProcessLookupError):
-        try:
-            os.kill(int(json.loads(os.read(info_read, _CHUNK))["child-pid"]), signal.SIGKILL)
-        except (BlockingIOError, ValueError, KeyError):  # bwrap has not come that far
+        if first:
+            os.kill(int(first[1]), signal.SIGKILL)
+        else:
             os.killpg(process.pid, signal.SIGKILL)
     try:
         process.wait(_KILL_WAIT_S)
