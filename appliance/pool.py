@@ -14,12 +14,15 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 
+from harness.sandbox.orphans import reap_orphans
+
 _PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
 def worker_pool(workers: int) -> Iterator[Executor]:
     """Return an executor with this many worker processes; on an interrupt nothing new is started."""
+    reap_orphans()
     pool = ProcessPoolExecutor(
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)
     )

@@ -33,7 +33,9 @@ def build_repository(work: Path, bare: Path) -> list[str]:
     write(work, {"src/abacus/__init__.py": "", "src/abacus/tools.py": module, "tests/test_tools.py": tests})
     commit(work, "Count numbers of a list", 1)
     for day, (verb, expression) in enumerate(VERBS.items(), 2):
-        module += f'\n\ndef {verb}(numbers: list[int], /) -> int:\n    """Return the {verb}."""\n    return {expression}\n'
+        module += (
+            f'\n\ndef {verb}(numbers: list[int], /) -> int:\n    """Return the {verb}."""\n    return {expression}\n'
+        )
         tests += f"\n\ndef test_{verb}():\n    assert tools.{verb}([3]) == 3\n"
         write(work, {"src/abacus/tools.py": module, "tests/test_tools.py": tests})
         commit(work, f"Add the function {verb} to abacus.tools", day)
@@ -131,8 +133,8 @@ def commit(work: Path, message: str, day: int) -> None:
 def git(cwd: Path, *arguments: str, **variables: str) -> str:
     """Run git as a person without any configuration; return what it prints."""
     who = {"NAME": "Test", "EMAIL": "test@example.invalid"}
-    env = git_environment() | {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()}
-    done = subprocess.run(
-        ["git", *arguments], cwd=cwd, env=env | variables, capture_output=True, text=True, check=True
-    )
+    env = git_environment() | {
+        f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()
+    }
+    done = subprocess.run(["git", *arguments], cwd=cwd, env=env | variables, capture_output=True, text=True, check=True)
     return done.stdout

@@ -27,6 +27,8 @@ from harness.sandbox.limits import Limits
 from harness.sandbox.seccomp import network_filter
 
 WORK = "/work"
+MARK = ("--hostname", "sandboxed-tests")
+"""Tells our sandboxes from other users of bubblewrap on the machine."""
 RECORD_FD_VARIABLE = "HARNESS_RECORD_FD"
 _KILL_WAIT_S = 10.0
 _INFO_WAIT_MS = 1_000
@@ -113,7 +115,7 @@ def _prlimit(limits: Limits) -> list[str]:
 def _bwrap(sandbox: Sandbox, seccomp: int, info: int, extra_env: Mapping[str, str]) -> list[str]:
     command = [
         bwrap_path(), "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session",
-        "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL", "--hostname", "box", "--clearenv",
+        "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL", *MARK, "--clearenv",
         "--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib", "--symlink", "usr/bin", "/bin",
         "--symlink", "usr/sbin", "/sbin", "--proc", "/proc", "--dev", "/dev",
         "--size", str(_SHM_BYTES), "--tmpfs", _SHM,

@@ -40,6 +40,12 @@ class Step:
     is_bounded: bool = True
     wheels_only: bool = True
 
+    @property
+    def title(self) -> str:
+        """Return the rung in words."""
+        bounds = "" if self.is_bounded else ", version bounds ignored"
+        return f"{self.taken} lock{bounds}{'' if self.wheels_only else ', with distributions built here'}"
+
 
 LADDER = (
     Step("era"),
@@ -110,18 +116,19 @@ class EnvironmentBuilder:
     ) -> dict[int, _Locked | str]:
         """Return the first rung that works for each question, or the reason of the last."""
         answers: dict[int, _Locked | str] = {}
-        notes: dict[int, str] = {at: need.era.note for at, (_, need) in questions.items()}
+        notes: dict[int, str] = dict.fromkeys(questions, "")
         pending = dict(questions)
         for step in ladder:
             asked = {at: _question(step, *question) for at, question in pending.items()}
             for at, answer in self._ask(asked, wheels_only=step.wheels_only).items():
-                requirements = asked[at][0]
+                requirements, need = asked[at][0], pending[at][1]
                 if isinstance(answer, str):
                     answers[at] = answer
-                    notes[at] = f"{step.taken} lock failed: {answer}"[:NOTE_CHARACTERS]
+                    notes[at] = notes[at] or f"not the {step.title}: {answer}"[:NOTE_CHARACTERS]
                 else:
-                    bounds = "" if step.is_bounded else "; version bounds were ignored"
-                    answers[at] = _Locked(step, answer[0], answer[1], requirements, (notes[at] + bounds).strip("; "))
+                    taken = "" if step in {LADDER[0], NEWEST[0]} else step.title
+                    note = "; ".join(part for part in (need.era.note, taken, notes[at]) if part)
+                    answers[at] = _Locked(step, answer[0], answer[1], requirements, note)
                     del pending[at]
         return answers
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ingest.errors import CopyFailed
-from ingest.staging import copy_in
+from ingest.staging import _copy_file, copy_in
 
 ROOT = Path(__file__).parent.parent.parent
 LIMIT_S = 5
@@ -90,6 +90,17 @@ def test_what_is_no_regular_file_is_named_and_not_opened(
     ]
     assert place not in staged.files
     assert not os.path.lexists(tmp_path / "copy" / place)
+
+
+@pytest.mark.parametrize("make", [_fifo, _symlink, _device])
+def test_a_file_that_turns_special_between_listing_and_opening_is_not_read(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    """The check is made on the open file as well: a medium that changes meanwhile neither blocks nor redirects."""
+    make(tmp_path / "odd")
+    with pytest.raises(OSError, match=r"symbolic links|not a regular file"):
+        _copy_file(tmp_path / "odd", tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
 
 
 @pytest.mark.parametrize("name", ["README.md", "repos", ".hidden"])

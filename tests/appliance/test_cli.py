@@ -1,0 +1,370 @@
+"""The command line with a real package: what it prints, how it ends, what it leaves."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.appliance.conftest import COMMITS, Done, query, tables
+from tests.packages import PACKAGE_ID, reseal, with_sequence, without_runs
+
+Run = Callable[..., Done]
+
+
+def test_an_import_ends_with_one_document(import_report: tuple[Path, Done]) -> None:
+    """`ingest import --json` prints what became of the package and its commits, and nothing else."""
+    _, done = import_report
+    assert done.code == 0, done.err
+    report = done.json
+    assert (report["schema"], report["package"], report["state"]) == (1, PACKAGE_ID, "integrated")
+    assert (report["commits"], report["validated"], report["rejected"]) == (COMMITS, COMMITS, {})
+    assert set(report["seconds"]) >= {"copy", "check", "gate", "integrate"}
+    assert len(report["details"]) == COMMITS
+
+
+def test_an_import_leaves_files_and_rows(imported: Path, good_package: Path) -> None:
+    """The package's files are in place, and curated.db has its package, environment and commits."""
+    shelf = imported / "repo_packages" / PACKAGE_ID
+    assert sorted(path.name for path in shelf.iterdir()) == ["manifest.json", "packages", "repo"]
+    database = imported / "var" / "curated.db"
+    digest = hashlib.sha256((good_package / "manifest.json").read_bytes()).hexdigest()
+    assert query(database, "SELECT id, manifest_sha256 FROM packages") == [(PACKAGE_ID, digest)]
+    assert query(database, "SELECT count(*) FROM environments") == [(1,)]
+    assert query(database, "SELECT DISTINCT state, gate_runs FROM commits") == [("validated", 6)]
+    assert list((imported / "var" / "incoming").glob("import-*")) == []
+
+
+def test_list_show_and_status_agree(imported: Path, run: Run) -> None:
+    """Each command prints one document with the schema, and they name the same package."""
+    listed, shown = (
+        run(imported, "ingest", "list", "--json").json,
+        run(imported, "ingest", "show", "abacus", "--json").json,
+    )
+    status = run(imported, "status", "--json").json
+    assert [document["schema"] for document in (listed, shown, status)] == [1, 1, 1]
+    assert [package["id"] for package in listed["packages"]] == [PACKAGE_ID]
+    assert listed["quarantine"] == []
+    assert shown["package"] == PACKAGE_ID
+    assert [(row["state"], len(row["f2p"])) for row in shown["commits"]] == [("validated", 1)] * COMMITS
+    assert [(p["id"], p["validated"]) for p in status["packages"]] == [(PACKAGE_ID, COMMITS)]
+
+
+def test_list_show_and_status_speak_to_people(imported: Path, run: Run) -> None:
+    """Without --json the same facts are a table and a next step."""
+    assert PACKAGE_ID in run(imported, "ingest", "list").out
+    assert run(imported, "ingest", "show", "abacus").out.count("validated") == COMMITS
+    assert "next: appliance harness run --package abacus" in run(imported, "status").out
+
+
+def test_an_empty_home_says_what_to_do_first(new_home: Path, run: Run) -> None:
+    """Without packages, list and status name the import."""
+    assert "appliance ingest import" in run(new_home, "ingest", "list").out
+    status = run(new_home, "status")
+    assert (status.code, "next: appliance ingest import" in status.out) == (0, True)
+
+
+def test_the_same_sequence_again_is_busy_and_changes_nothing(imported_copy: Path, good_package: Path, run: Run) -> None:
+    """A second import ends with 11, and no row and no file differs."""
+    before = _state(imported_copy)
+    done = run(imported_copy, "ingest", "import", str(good_package), "--json")
+    assert (done.code, done.out, done.error["error"]) == (11, "", "ALREADY_INTEGRATED")
+    assert done.error["exit_code"] == 11
+    assert _state(imported_copy) == before
+
+
+def test_a_dry_run_changes_nothing(imported_copy: Path, package: Path, run: Run) -> None:
+    """--dry-run of a new sequence passes every check and leaves databases, packages and quarantine as they are."""
+    newer = with_sequence(package, 2)
+    before = _state(imported_copy)
+    done = run(imported_copy, "ingest", "import", str(newer), "--dry-run", "--json")
+    assert (done.code, done.json["state"], done.json["package"]) == (0, "checked", "abacus-2")
+    assert _state(imported_copy) == before
+
+
+def test_a_dry_run_of_a_damaged_package_changes_nothing(imported_copy: Path, package: Path, run: Run) -> None:
+    """--dry-run names the finding with exit 12, and nothing is kept in quarantine."""
+    newer = with_sequence(package, 2)
+    (newer / "packages" / "extra").write_text("x")
+    before = _state(imported_copy)
+    done = run(imported_copy, "ingest", "import", str(newer), "--dry-run")
+    assert (done.code, "FILE_UNLISTED" in done.out, "nothing was kept" in done.out) == (12, True, True)
+    assert _state(imported_copy) == before
+
+
+def test_a_damaged_package_ends_with_12_and_is_listed_in_quarantine(new_home: Path, package: Path, run: Run) -> None:
+    """The refusal has code, place, expectation, fact and next step; `ingest list` shows it from then on."""
+    wheel = next((package / "packages").iterdir())
+    wheel.write_bytes(wheel.read_bytes()[:-1])
+    done = run(new_home, "ingest", "import", str(package), "--json")
+    assert (done.code, done.json["state"], done.json["failed_check"]) == (12, "quarantined", "files")
+    [finding] = done.json["findings"]
+    assert (finding["code"], finding["file"]) == ("FILE_CHANGED", f"packages/{wheel.name}")
+    assert Path(done.json["quarantine"], "quarantine.json").is_file()
+    [kept] = run(new_home, "ingest", "list", "--json").json["quarantine"]
+    assert kept["findings"] == [finding]
+    assert "FILE_CHANGED" in run(new_home, "ingest", "list").out
+    assert query(new_home / "var" / "curated.db", "SELECT count(*) FROM packages") == [(0,)]
+
+
+def test_a_refusal_speaks_to_people(new_home: Path, package: Path, run: Run) -> None:
+    """Without --json a refusal says what was expected, what was found and what to do."""
+    (package / "manifest.json").write_text("{}")
+    done = run(new_home, "ingest", "import", str(package))
+    assert done.code == 12
+    for word in ("REFUSED abacus-1: MANIFEST_SCHEMA", "expected:", "found:", "next:", "kept in:"):
+        assert word in done.out
+
+
+def test_a_package_without_a_usable_python_ends_with_a_warning(new_home: Path, package: Path, run: Run) -> None:
+    """Integrated without a single validated commit is exit 3, with the reason per commit."""
+    done = run(new_home, "ingest", "import", str(without_runs(package)), "--json")
+    assert (done.code, done.json["state"], done.json["rejected"]) == (3, "integrated", {"python_missing": COMMITS})
+    shown = run(new_home, "ingest", "show", "abacus", "--json").json
+    assert {row["reason"] for row in shown["commits"]} == {"python_missing"}
+
+
+def test_importing_runs_nothing_that_the_package_brings(
+    new_home: Path, package: Path, run: Run, tmp_path: Path
+) -> None:
+    """Hooks and configured programs of the package's repository leave no trace on this machine."""
+    canary = tmp_path / "canary"
+    payload = package / "repo" / "payload"
+    payload.write_text(f"#!/bin/sh\ntouch {canary}\n")
+    payload.chmod(0o755)
+    hooks = package / "repo" / "hooks"
+    hooks.mkdir(exist_ok=True)
+    for name in ("post-checkout", "post-index-change", "pre-auto-gc", "reference-transaction"):
+        shutil.copy(payload, hooks / name)
+    config = package / "repo" / "config"
+    lines = "".join(f"\t{name} = {payload}\n" for name in ("fsmonitor", "pager", "editor", "sshCommand", "askPass"))
+    config.write_text(f"{config.read_text()}[core]\n{lines}\thooksPath = {hooks}\n[alias]\n\tfetch = !{payload}\n")
+    reseal(without_runs(package))
+    assert run(new_home, "ingest", "import", str(package)).code == 3
+    assert not canary.exists()
+
+
+def test_an_import_while_another_runs_ends_with_11(new_home: Path, good_package: Path, run: Run) -> None:
+    """IMPORT_RUNNING is an error object on stderr; stdout stays empty."""
+    incoming = new_home / "var" / "incoming"
+    incoming.mkdir()
+    with (incoming / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = run(new_home, "ingest", "import", str(good_package), "--json")
+    assert (done.code, done.out, done.error["error"]) == (11, "", "IMPORT_RUNNING")
+
+
+def test_a_gold_run_resolves_every_commit(gold_run: tuple[Path, Done, Path]) -> None:
+    """Each attempt is one JSON line, the summary is the last one, and every verdict is RESOLVED."""
+    _, done, _ = gold_run
+    assert done.code == 0, done.err
+    *rows, last = done.lines
+    assert all(line["schema"] == 1 for line in done.lines)
+    assert [row["verdict"] for row in rows] == ["RESOLVED"] * COMMITS
+    assert len({row["commit"] for row in rows}) == COMMITS
+    for row in rows:
+        assert set(row) >= {"commit", "verdict", "attempt", "seconds", "alignment"}
+        assert (row["alignment"]["file_recall"], row["seconds"]["total"] > 0) == (1.0, True)
+    summary = last["summary"]
+    assert (summary["attempts"], summary["new"], summary["verdicts"]) == (COMMITS, COMMITS, {"RESOLVED": COMMITS})
+
+
+def test_running_again_makes_nothing_new(gold_copy: Path, run: Run) -> None:
+    """The same command prints the stored attempts and adds no row."""
+    before = tables(gold_copy / "var" / "raw.db")
+    done = run(gold_copy, "harness", "run", "--package", "abacus", "--answerer", "gold", "--json")
+    *rows, last = done.lines
+    assert (done.code, len(rows)) == (0, COMMITS)
+    assert (last["summary"]["new"], last["summary"]["already_stored"]) == (0, COMMITS)
+    assert tables(gold_copy / "var" / "raw.db") == before
+
+
+def test_a_recording_replays_to_the_same_verdicts(gold_copy: Path, gold_run: tuple[Path, Done, Path], run: Run) -> None:
+    """What --record wrote answers every stage in place of gold."""
+    arguments = ("--answerer", "replay", "--replay", str(gold_run[2]))
+    done = run(gold_copy, "harness", "run", "--package", "abacus", *arguments, "--json")
+    *rows, last = done.lines
+    assert [row["verdict"] for row in rows] == ["RESOLVED"] * COMMITS, done.out
+    assert set(last["summary"]["routes"].values()) == {"replay"}
+    assert query(gold_copy / "var" / "raw.db", "SELECT DISTINCT source FROM retrieval_llm_calls ORDER BY 1") == [
+        ("synthetic",), ("teacher",),
+    ]  # fmt: skip
+
+
+def test_the_lexical_answerer_plans_and_gold_writes(imported_copy: Path, run: Run) -> None:
+    """A lexical run of one commit is an attempt with a verdict of its own and mixed routes."""
+    done = run(
+        imported_copy, "harness", "run", "--package", PACKAGE_ID, "--answerer", "lexical", "--commits", "1", "--json"
+    )
+    row, last = done.lines
+    assert done.code == 0
+    assert row["verdict"] in {"RESOLVED", "NOT_RESOLVED", "EDIT_FAILED"}
+    routes = last["summary"]["routes"]
+    assert (routes["scope"], routes["execute-code"]) == ("lexical", "gold")
+
+
+def test_a_run_chooses_commits_and_counts_attempts(gold_copy: Path, run: Run) -> None:
+    """--only and --attempts make that many attempts at that commit, each with a number and a seed."""
+    [(sha,)] = query(gold_copy / "var" / "curated.db", "SELECT sha FROM commits WHERE position = 1")
+    arguments = ("--only", sha[:8], "--attempts", "2", "--workers", "1")
+    done = run(gold_copy, "harness", "run", "--package", "abacus", "--answerer", "gold", *arguments, "--json")
+    first, second, _ = done.lines
+    assert {first["commit"], second["commit"]} == {sha}
+    assert sorted((first["attempt"], second["attempt"])) == [1, 2]
+
+
+def test_a_run_without_commits_has_no_usable_result(gold_copy: Path, run: Run) -> None:
+    """When no commit is left to attempt, the run ends with 21."""
+    done = run(gold_copy, "harness", "run", "--package", "abacus", "--answerer", "gold", "--only", "zz", "--json")
+    assert (done.code, done.json["summary"]["attempts"]) == (21, 0)
+
+
+def test_a_shown_attempt_holds_the_whole_story(gold_run: tuple[Path, Done, Path], run: Run) -> None:
+    """`harness show` prints task, decisions, prompts, patch, tests and verdict, as text and as JSON."""
+    home = gold_run[0]
+    text = run(home, "harness", "show", "1").out
+    for word in (
+        "attempt 1: RESOLVED",
+        "task:",
+        "decisions:",
+        "calls:",
+        "prompt",
+        "patch:",
+        "tests, run 1:",
+        "seconds:",
+    ):
+        assert word in text
+    attempt = run(home, "harness", "show", "1", "--json").json["attempt"]
+    assert (attempt["verdict"], bool(attempt["calls"]), bool(attempt["tests"])) == ("RESOLVED", True, True)
+
+
+def test_regrading_agrees_with_every_stored_verdict(gold_run: tuple[Path, Done, Path], run: Run) -> None:
+    """The stored results give the stored verdicts."""
+    done = run(gold_run[0], "harness", "regrade", "--json")
+    assert (done.code, done.json["checked"], done.json["mismatches"]) == (0, COMMITS, [])
+
+
+def test_regrading_detects_a_changed_test_result(gold_copy: Path, run: Run) -> None:
+    """A result that was altered behind the triggers' back ends with 12 and names the attempt."""
+    database = sqlite3.connect(gold_copy / "var" / "raw.db")
+    with database:
+        database.execute("DROP TRIGGER test_results_no_update")
+        database.execute("UPDATE test_results SET outcome = 'failed' WHERE attempt_id = 2")
+    database.close()
+    done = run(gold_copy, "harness", "regrade", "--json")
+    assert (done.code, done.error["error"]) == (12, "EVIDENCE_MISMATCH")
+    assert done.json["mismatches"] == [[2, "RESOLVED", "NOT_RESOLVED"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error", "words"),
+    [
+        (("ingest", "show", "nothing"), 10, "NOT_FOUND", PACKAGE_ID),
+        (("harness", "run", "--package", "nothing", "--answerer", "gold"), 10, "NOT_FOUND", PACKAGE_ID),
+        (("harness", "show", "99"), 10, "NOT_FOUND", "99"),
+        (("ingest", "import", "/nonexistent"), 10, "PACKAGE_MISSING", "/nonexistent"),
+        (("harness", "run", "--package", "abacus", "--answerer", "oracle"), 2, "BAD_ROUTE", "oracle"),
+        (("harness", "run", "--package", "abacus", "--answerer", "gold", "--route", "dream=gold"), 2, "BAD_ROUTE", "dream"),
+        (("harness", "run", "--package", "abacus", "--answerer", "replay"), 2, "BAD_ROUTE", "replay"),
+        (("harness", "run", "--package", "abacus", "--answerer", "gold", "--route", "execute-code=lexical"), 2,
+         "BAD_ROUTE", "execute-code"),
+    ],
+)  # fmt: skip
+def test_failures_are_objects_on_stderr_with_a_next_step(
+    arguments: tuple[str, ...], code: int, error: str, words: str, *, imported: Path, run: Run
+) -> None:
+    """With --json a failure has code, message, next step and exit code; there is no traceback and no output."""
+    done = run(imported, *arguments, "--json")
+    assert (done.code, done.out) == (code, "")
+    assert set(done.error) == {"error", "message", "next", "exit_code"}
+    assert (done.error["error"], done.error["exit_code"]) == (error, code)
+    assert words in done.error["message"]
+    assert done.error["next"]
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("harness", "run", "--package", "abacus"), "--answerer"),
+        (("harness", "run", "--package", "abacus", "--answerer", "gold", "--route", "scope"), "STAGE=ANSWERER"),
+        (("harness", "run", "--package", "a", "--answerer", "replay", "--replay", "/nonexistent"), "does not exist"),
+        (("harness", "run", "--package", "abacus", "--answerer", "gold", "--attempts", "0"), "--attempts"),
+        (("harness", "show", "99999999999999999999"), "range"),
+        (("harness", "show", "first"), "not a valid integer"),
+        (("nonsense",), "No such command"),
+        (("ingest", "import", "x", "--colour"), "No such option"),
+    ],
+)
+def test_wrong_usage_ends_with_2(arguments: tuple[str, ...], words: str, imported: Path, run: Run) -> None:
+    """A command line that makes no sense is answered with what is wrong about it."""
+    done = run(imported, *arguments)
+    assert (done.code, words in done.err, "Traceback" in done.err) == (2, True, False), done.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("status",), ("ingest", "list"), ("ingest", "import", "x"), ("harness", "regrade")]
+)
+def test_without_a_home_every_command_says_so(arguments: tuple[str, ...], tmp_path: Path, run: Run) -> None:
+    """Outside of a home a command ends with 10 and makes nothing."""
+    done = run(tmp_path, *arguments)
+    assert (done.code, "error NO_HOME" in done.err, "next:" in done.err) == (10, True, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_configuration_lists_all_problems(new_home: Path, run: Run) -> None:
+    """Every wrong setting is named in one message with exit 2."""
+    (new_home / "appliance.toml").write_text("[harness]\nworkers = 0\nspeed = 1\n[environments]\ncap_gib = 'x'\n")
+    done = run(new_home, "status")
+    assert done.code == 2
+    assert all(word in done.err for word in ("harness.workers", "harness.speed", "environments.cap_gib"))
+
+
+def test_the_environment_names_the_home_for_a_command(imported: Path, tmp_path: Path, run: Run) -> None:
+    """APPLIANCE_HOME works from any directory."""
+    done = run(tmp_path, "status", "--json", APPLIANCE_HOME=str(imported))
+    assert done.json["home"] == str(imported)
+
+
+def test_debug_shows_where_a_failure_comes_from(tmp_path: Path, run: Run) -> None:
+    """--debug is the one way to a traceback."""
+    assert "Traceback" in run(tmp_path, "--debug", "status").err
+
+
+def test_a_damaged_database_is_an_integrity_failure(new_home: Path, run: Run) -> None:
+    """A database that is none ends with 12 and a next step."""
+    (new_home / "var" / "curated.db").write_bytes(b"garbage" * 100)
+    done = run(new_home, "status", "--json")
+    assert (done.code, done.error["error"], "Traceback" in done.err) == (12, "DATABASE_DAMAGED", False)
+
+
+def test_an_unreadable_file_on_the_medium_is_named(new_home: Path, package: Path, run: Run) -> None:
+    """The medium's fault ends with COPY_FAILED, and nothing is integrated."""
+    wheel = next((package / "packages").iterdir())
+    wheel.chmod(0)
+    prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    done = run(new_home, "ingest", "import", str(package), "--json", prefix=prefix)
+    assert (done.code, done.error["error"], wheel.name in done.error["message"]) == (12, "COPY_FAILED", True)
+    assert query(new_home / "var" / "curated.db", "SELECT count(*) FROM packages") == [(0,)]
+    wheel.chmod(0o644)
+    assert run(new_home, "ingest", "import", str(without_runs(package))).code == 3
+
+
+def _state(home: Path) -> dict[str, Any]:
+    """Return the content of the databases and of every file that an import may leave."""
+    files = {
+        str(path.relative_to(home)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for folder in ("repo_packages", "var/quarantine")
+        for path in sorted((home / folder).rglob("*"))
+        if path.is_file()
+    }
+    databases = {path.name: tables(path) for path in (home / "var").glob("*.db")}
+    staged = [path.name for path in (home / "var" / "incoming").iterdir()]
+    return {"files": files, "databases": databases, "staged": staged}

@@ -1,0 +1,142 @@
+"""Runs: which attempts a run consists of, what is skipped, and grading again."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from appliance.errors import NotFound
+from appliance.home import Home, open_home
+from appliance.runs import RunOptions, RunSummary, plan_jobs, regrade, run_attempts
+from appliance.store.curated import CuratedStore
+from appliance.store.raw import RawStore
+from harness.answerers.routes import make_routes
+from harness.attempt import AttemptJob
+from tests.appliance.conftest import COMMITS, Done
+from tests.appliance.test_raw import RECORD, REQUIRED
+from tests.packages import read_manifest
+
+
+class _NoExecutor(Executor):
+    """An executor that must not be used."""
+
+    def submit(self, *_: Any, **__: Any) -> NoReturn:
+        """Fail: nothing was to be run."""
+        raise AssertionError("an attempt that is stored was to be made again")
+
+
+@pytest.fixture(scope="module")
+def home(gold_run: tuple[Path, Done, Path], tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Return a home with one gold attempt per commit."""
+    return open_home(Path(shutil.copytree(gold_run[0], tmp_path_factory.mktemp("runs") / "home", symlinks=True)))
+
+
+@pytest.fixture
+def curated(home: Home) -> Iterator[CuratedStore]:
+    """Return the store of packages."""
+    store = CuratedStore(home.curated_db)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def raw(home: Home) -> Iterator[RawStore]:
+    """Return the store of attempts."""
+    store = RawStore(home.raw_db)
+    yield store
+    store.close()
+
+
+def _options(**changes: Any) -> RunOptions:
+    values: dict[str, Any] = {
+        "package": "abacus", "answerers": make_routes("gold", {}, None), "commits": None, "attempts": 1, "workers": 1,
+        "seed": 0, "temperature": 0.0, "use_cache": True,
+    }  # fmt: skip
+    return RunOptions(**(values | changes))
+
+
+def test_a_run_takes_every_validated_commit_in_manifest_order(home: Home, curated: CuratedStore) -> None:
+    """Without further options there is one attempt per validated commit."""
+    jobs = plan_jobs(home, curated, _options())
+    manifest = read_manifest(home.packages / "abacus-1")
+    assert [job.commit.sha for job in jobs] == [commit.sha for commit in manifest.commits]
+    assert all(job.required.f2p and job.limit_s >= 60 for job in jobs)
+
+
+def test_commits_and_attempts_bound_a_run(home: Home, curated: CuratedStore) -> None:
+    """Attempts at one commit follow each other, with seeds counting up from the given one."""
+    jobs = plan_jobs(home, curated, _options(commits=2, attempts=2, seed=5))
+    assert [(job.attempt, job.seed) for job in jobs] == [(1, 5), (2, 6)] * 2
+    assert len({job.commit.sha for job in jobs}) == 2
+
+
+def test_an_unknown_package_is_not_found(home: Home, curated: CuratedStore) -> None:
+    """A run of a package that is not integrated does not start."""
+    with pytest.raises(NotFound):
+        plan_jobs(home, curated, _options(package="other"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1}, {"temperature": 0.5}, {"answerers": make_routes("lexical", {}, None)},
+        {"answerers": make_routes("gold", {"scope": "lexical"}, None)},
+    ],
+)  # fmt: skip
+def test_what_decides_an_attempt_is_in_its_key(changes: dict[str, Any], home: Home, curated: CuratedStore) -> None:
+    """Another seed, temperature or route is another attempt."""
+    [job], [other] = (plan_jobs(home, curated, _options(commits=1, **more)) for more in ({}, changes))
+    assert job.key != other.key
+
+
+def test_using_the_cache_is_not_in_the_key(home: Home, curated: CuratedStore) -> None:
+    """Whether results may come from the cache does not make another attempt."""
+    [job], [other] = (plan_jobs(home, curated, _options(commits=1, use_cache=use)) for use in (True, False))
+    assert job.key == other.key
+
+
+def test_stored_attempts_are_not_made_again(home: Home, curated: CuratedStore, raw: RawStore) -> None:
+    """A finished run yields the stored ids, in order, and hands no work out."""
+    jobs = plan_jobs(home, curated, _options())
+    made = list(run_attempts(jobs, raw, _NoExecutor(), 1))
+    assert [record for record, _ in made] == [None] * COMMITS
+    assert raw.known_keys(job.key for job in jobs) == {job.key: made[i][1] for i, job in enumerate(jobs)}
+
+
+def test_a_job_that_is_new_goes_to_the_executor(home: Home, curated: CuratedStore, raw: RawStore) -> None:
+    """Only what is not stored is handed out."""
+    [job] = plan_jobs(home, curated, _options(commits=1, seed=77))
+    assert isinstance(job, AttemptJob)
+    with pytest.raises(AssertionError, match="made again"):
+        list(run_attempts([job], raw, _NoExecutor(), 1))
+
+
+def test_grading_again_skips_what_never_ran(tmp_path: Path) -> None:
+    """An attempt without a test run is counted as skipped, and the others are compared."""
+    from dataclasses import replace
+
+    store, lines = RawStore(tmp_path / "raw.db"), list[str]()
+    store.add(RECORD, REQUIRED)
+    store.add(replace(RECORD, key="k2", runs=(), run_keys=()), REQUIRED)
+    wrong = replace(RECORD.grade, verdict=type(RECORD.grade.verdict).RESOLVED)
+    attempt_id = store.add(replace(RECORD, key="k3", grade=wrong), REQUIRED)
+    result = regrade(store, lines.append)
+    store.close()
+    assert (result.checked, result.skipped) == (2, 1)
+    assert result.mismatches == ((attempt_id, "RESOLVED", "NOT_RESOLVED"),)
+    assert lines == [f"attempt {attempt_id}: stored RESOLVED, evidence says NOT_RESOLVED"]
+
+
+def test_a_summary_has_the_median_of_each_phase() -> None:
+    """A phase that an attempt did not reach counts as no time."""
+    summary = RunSummary(
+        "abacus-1", {"scope": "gold"}, Counter(RESOLVED=2), new=2, known=1, seconds=[{"test": 3.0, "total": 4.0}, {"total": 2.0}]
+    )  # fmt: skip
+    document = summary.as_dict()
+    assert (document["attempts"], document["median_seconds"]) == (3, {"test": 1.5, "total": 3.0})

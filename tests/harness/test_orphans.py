@@ -1,0 +1,55 @@
+"""Tests of ending sandboxes that lost their parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from harness.sandbox.bwrap import MARK, bwrap_path
+from harness.sandbox.orphans import reap_orphans
+
+_START_AND_DIE = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(process.pid, flush=True)
+os._exit(0)
+"""
+
+
+def _orphan(*arguments: str) -> int:
+    """Start a bwrap without --die-with-parent below a process that dies at once; return its pid."""
+    command = [bwrap_path(), "--ro-bind", "/", "/", *arguments, "--", "/usr/bin/sleep", "60"]
+    done = subprocess.run([sys.executable, "-c", _START_AND_DIE, *command], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_sandbox_of_ours_without_a_parent_is_ended() -> None:
+    """What a killed appliance left behind is gone after the next start."""
+    pid = _orphan("--unshare-uts", *MARK)
+    assert _is_alive(pid)
+    assert reap_orphans() >= 1
+    deadline = time.monotonic() + 5
+    while _is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not _is_alive(pid)
+
+
+def test_somebody_elses_bubblewrap_is_left_alone() -> None:
+    """A bwrap without our mark is not ours to end."""
+    pid = _orphan("--unshare-uts", "--hostname", "other")
+    try:
+        reap_orphans()
+        assert _is_alive(pid)
+    finally:
+        os.kill(pid, signal.SIGKILL)
