@@ -97,13 +97,14 @@ class _Attempt:
         }
         interview = Interview(job.answerers.model(case), seed=job.seed, temperature=job.temperature)
         question = as_question(job.commit.task, job.commit.kinds, case.parent, facts)
+        trajectory = Trajectory(candidate=case.parent)
         try:
             trajectory = run_pipeline(question, index, interview)
             self.seconds |= trajectory.seconds
             self.lap("pipeline")
             verdict = self.verdict(case, trajectory)
         except _INFRASTRUCTURE as err:
-            trajectory = Trajectory(candidate=case.parent, calls=interview.calls)
+            trajectory.calls = interview.calls
             verdict = Grade(Verdict.ENV_BROKEN, f"{type(err).__name__}: {err}", 0, 0)
         self.lap("grade")
         return self.finished(case, trajectory, verdict)

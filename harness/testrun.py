@@ -30,18 +30,15 @@ _NEUTRAL = {"xdist": ("-n0",), "pytest_cov": ("--no-cov",), "hypothesispytest": 
 """Plugins that would make runs parallel, slow or random, and the options that keep them quiet."""
 _NOT_LOADED = {"randomly", "xdist.looponfail", "pytest_randomly"}
 _VALUE_OPTIONS = {
-    "-k",
-    "-m",
-    "-p",
-    "-c",
-    "-o",
-    "-W",
-    "--rootdir",
-    "--ignore",
-    "--deselect",
-    "--import-mode",
-    "--confcutdir",
-}
+    "-k", "-m", "-p", "-c", "-o", "-W", "-n", "-r", "--rootdir", "--ignore", "--ignore-glob", "--deselect", "--tb",
+    "--import-mode", "--confcutdir", "--basetemp", "--durations", "--maxfail", "--cov", "--cov-report", "--cov-config",
+    "--log-level", "--color", "--capture", "--override-ini", "--pythonwarnings", "--dist", "--numprocesses",
+    "--timeout", "--timeout-method", "--randomly-seed", "--hypothesis-profile", "--hypothesis-seed",
+}  # fmt: skip
+"""Options whose value may be the next word, which is then no path."""
+_EARLY_EXITS = {"-x", "--exitfirst", "--lf", "--last-failed", "--ff", "--failed-first", "--nf", "--new-first", "--sw",
+                "--stepwise"}  # fmt: skip
+"""Options that would leave tests out of a run; every run has to say something about every test."""
 
 
 class UnknownTestCommand(HarnessError):
@@ -89,7 +86,7 @@ class TestRequest:
         """Digest of everything that decides the result: equal keys may share a stored result."""
         parts = [
             HARNESS_FORMAT, inside_digest(), self.tree.sha256, self.template.key, self.layer.key,
-            list(self.command.options), list(self.command.paths), self.command.module, sorted(self.files),
+            list(self.command.options), list(self.command.paths), self.command.module, list(self.files),
             sorted(self.env.items()), repr(replace(self.limits, wall_s=0.0)), self.shuffle,
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -107,6 +104,8 @@ def parse_test_command(argv: Sequence[str]) -> TestCommand:
     paths: list[str] = []
     rest = iter(words[1:])
     for word in rest:
+        if word in _EARLY_EXITS:
+            continue
         if word.startswith("-"):
             options.append(word)
             if word in _VALUE_OPTIONS:
@@ -121,7 +120,7 @@ def run_tests(request: TestRequest) -> RunResult:
     plugins = [*request.template.pytest_plugins, *request.layer.pytest_plugins]
     arguments = [
         *request.command.options, *_plugin_options(plugins), "-p", "no:cacheprovider",
-        "--continue-on-collection-errors", "-q", *(request.files or request.command.paths),
+        "--continue-on-collection-errors", "--maxfail=0", "-q", *(request.files or request.command.paths),
     ]  # fmt: skip
     order = {"args": arguments, "shuffle": request.shuffle, "module": request.command.module}
     with tempfile.TemporaryFile() as tar:

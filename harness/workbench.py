@@ -6,8 +6,8 @@ the index cache and the result cache all pay off from the second commit on.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 
 from harness.case import Case, load_case
@@ -99,13 +99,26 @@ class Workbench:
         """Run tests in a fresh sandbox whatever is stored."""
         request = replace(request, shuffle=shuffle)
         run = run_tests(request)
-        self.results.put(request.key, run)
+        if self.results.get(request.key) is None:  # the first run of a tree stands for it, repeats do not
+            self.results.put(request.key, run)
         return run
 
 
-@lru_cache(maxsize=OPEN_WORKBENCHES)
+_open: OrderedDict[Places, Workbench] = OrderedDict()
+"""The workbenches of this process, least recently used first."""
+
+
 def open_workbench(places: Places) -> Workbench:
-    """Open the package at these places; kept for the life of the process."""
+    """Return the workbench for these places; the last few are kept open."""
+    if places not in _open:
+        while len(_open) >= OPEN_WORKBENCHES:
+            _open.popitem(last=False)[1].repo.close()
+        _open[places] = _new_workbench(places)
+    _open.move_to_end(places)
+    return _open[places]
+
+
+def _new_workbench(places: Places) -> Workbench:
     manifest = parse_manifest((places.package / MANIFEST_NAME).read_bytes())
     return Workbench(
         places=places,

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import click
 
-from appliance.cli.output import Progress, emit, json_option, table
+from appliance.cli.output import Progress, dry_run_option, emit, json_option, table
 
 EXIT_NOTHING_USABLE = 21
 SHOWN_CHARS = 1_500
@@ -34,11 +34,12 @@ def group() -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first attempt; others count up.")
 @click.option("--workers", type=click.IntRange(1), help="Attempts at the same time (default: appliance.toml).")
 @click.option("--no-cache", is_flag=True, help="Run the tests even if this very tree was run before.")
+@dry_run_option
 @json_option
 def run(  # noqa: PLR0917 - click passes options by name
     package: str, answerer: str, routes: tuple[str, ...], replay: Path | None, record: IO[str] | None,
     commits: int | None, only: tuple[str, ...], attempts: int, temperature: float, seed: int, workers: int | None,
-    no_cache: bool, as_json: bool,
+    no_cache: bool, dry_run: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Attempt the validated commits of a package and keep the evidence.
 
@@ -61,6 +62,8 @@ def run(  # noqa: PLR0917 - click passes options by name
     options = RunOptions(package, answerers, commits, attempts, number, seed, temperature, not no_cache, only)
     curated, raw = CuratedStore(home.curated_db), RawStore(home.raw_db)
     jobs = plan_jobs(home, curated, options)
+    if dry_run:
+        return _say_plan(len(jobs), len(raw.known_keys(job.key for job in jobs)), as_json=as_json)
     summary = RunSummary(curated.resolve(package), answerers.names())
     progress = Progress()
     ids = []
@@ -138,6 +141,14 @@ def regrade(as_json: bool) -> int:
         raise EvidenceMismatch(
             f"{len(result.mismatches)} of {result.checked} attempts do not give their stored verdict"
         )
+    return 0
+
+
+def _say_plan(attempts: int, stored: int, *, as_json: bool) -> int:
+    if as_json:
+        emit({"attempts": attempts, "already_stored": stored, "to_make": attempts - stored})
+    else:
+        click.echo(f"{attempts} attempts, {stored} of them stored already: {attempts - stored} would be made.")
     return 0
 
 

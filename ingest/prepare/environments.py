@@ -157,7 +157,10 @@ class EnvironmentBuilder:
     def _with_declared_imports(self, needs: list[Need], found: Mapping[int, _Locked]) -> dict[int, _Locked]:
         """Return the rungs that had to grow by requirements which the project declares elsewhere."""
         open_imports = {at: missing(needs[at].imports, self._provided(rung)) for at, rung in found.items()}
-        added = {at: self._declared_for(needs[at], modules) for at, modules in open_imports.items() if modules}
+        added = {
+            at: self._declared_for(needs[at], modules, self._provided(found[at]))
+            for at, modules in open_imports.items()
+        }
         extended: dict[int, _Locked] = {}
         for taken in {found[at].step for at, lines in added.items() if lines}:
             here = {at: lines for at, lines in added.items() if lines and found[at].step == taken}
@@ -176,10 +179,11 @@ class EnvironmentBuilder:
             best = answer if isinstance(answer, _Locked) else best
         return best
 
-    def _declared_for(self, need: Need, modules: Mapping[str, bool]) -> tuple[str, ...]:
-        """Return the pool's requirements that provide some of these modules."""
+    def _declared_for(self, need: Need, modules: Mapping[str, bool], provided: Iterable[str]) -> tuple[str, ...]:
+        """Return the pool's requirements that provide some of these modules, or what the sources guard."""
         by_name = {distribution_name(line): line for line in need.pool}
-        lines: set[str] = set()
+        guarded = {str(canonicalize_name(module)) for module in set(need.guarded) - set(provided)}
+        lines: set[str] = {by_name[name] for name in guarded if name in by_name}
         for module, optional in modules.items():
             line = by_name.get(str(canonicalize_name(module))) or self._provider(module, by_name)
             if not line and not optional:

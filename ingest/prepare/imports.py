@@ -59,6 +59,19 @@ def suite_imports(tree: Tree, cache: dict[str, FileImports] | None = None) -> di
     return found
 
 
+def guarded_source_imports(tree: Tree, cache: dict[str, FileImports] | None = None) -> frozenset[str]:
+    """Return the modules that the project's own code imports only if they are there.
+
+    Tests of such code mostly skip themselves without the module, so a commit about it would have
+    no deciding test.
+    """
+    known = {} if cache is None else cache
+    own = own_modules(tree) | sys.stdlib_module_names | FORMER_STDLIB
+    paths = [path for path in tree if path.endswith(".py") and role(path) is Role.SOURCE]
+    files = [_read(tree, path, known) for path in sorted(paths)]
+    return frozenset(name for file in files for name, optional in file.modules.items() if optional and name not in own)
+
+
 def file_imports(text: str) -> FileImports:
     """Return what a source text imports; nothing when it does not parse."""
     try:

@@ -19,7 +19,7 @@ from harness.git import GitRepo
 from harness.manifest import Commit
 from harness.tree import Tree
 from ingest.prepare.clone import nearest_tag
-from ingest.prepare.imports import FileImports, suite_imports
+from ingest.prepare.imports import FileImports, guarded_source_imports, suite_imports
 from ingest.prepare.locks import Era, applicable, era
 from ingest.prepare.requirements import Declared, choose, declaring_paths, distribution_name, read_declared
 
@@ -51,6 +51,8 @@ class Need:
     """Names that the project declares for other Pythons only; old tests import some of them anyway."""
     imports: Mapping[str, bool]
     """Modules that the tests import; True where optional."""
+    guarded: tuple[str, ...]
+    """Modules that the project's own code imports only if they are there."""
     env: Mapping[str, str]
     dropped: tuple[str, ...]
 
@@ -65,6 +67,7 @@ class _Gathering:
     pool: dict[str, str] = field(default_factory=dict)
     conditional: set[str] = field(default_factory=set)
     imports: dict[str, bool] = field(default_factory=dict)
+    guarded: set[str] = field(default_factory=set)
     dropped: set[str] = field(default_factory=set)
 
 
@@ -93,11 +96,12 @@ def gather(
         need.conditional |= {distribution_name(line) for line in (*requirements.wanted, *requirements.pool)}
         for module, optional in suite_imports(tree, files).items():
             need.imports[module] = optional and need.imports.get(module, True)
+        need.guarded |= guarded_source_imports(tree, files)
         if count % 100 == 0:
             progress(f"read the requirements of {count} commits")
     return tuple(
         Need(wanted, need.era, tuple(need.shas), tuple(need.pool.values()), tuple(sorted(need.conditional)),
-             dict(sorted(need.imports.items())), need.env, tuple(sorted(need.dropped)))
+             dict(sorted(need.imports.items())), tuple(sorted(need.guarded)), need.env, tuple(sorted(need.dropped)))
         for (wanted, _), need in found.items()
     )  # fmt: skip
 

@@ -224,9 +224,7 @@ def _assemble(package: Path, manifest: Manifest, selection: Selection, built: It
         wheels |= {wheel.name: wheel for wheel in one.wheels}
     put_wheels(package, wheels.values())
     commits = tuple(replace(c, environment=owner[c.sha]) for c in selection.selected if c.sha in owner)
-    return replace(
-        manifest, environments=tuple(environments.values()), commits=commits, files=file_entries(package)
-    )
+    return replace(manifest, environments=tuple(environments.values()), commits=commits, files=file_entries(package))
 
 
 def _merged(first: Environment, second: Environment) -> Environment:

@@ -110,13 +110,6 @@ def choose(declared: Declared, extra: Iterable[str] = ()) -> Requirements:
     )
 
 
-def named_extra(declared: Declared, name: str) -> tuple[str, ...]:
-    """Return the requirements of the extra or group called `name`, empty when there is none."""
-    key = canonicalize_name(name)
-    lines = [line for prefix in ("extra", "group") for line in _flatten(declared, f"{prefix}:{key}")]
-    return tuple(sorted(_from_index(lines, declared.project)[0]))
-
-
 def distribution_name(line: str) -> str:
     """Return the canonical distribution name of a requirement line, "" when it has none."""
     return _name(line)

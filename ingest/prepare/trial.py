@@ -1,8 +1,8 @@
-"""The proof run: the declared tests, once per environment, exactly as the appliance will run them.
+"""The proof run: the declared tests, exactly as the appliance will run them.
 
 Uses the harness itself (template environment, project layer, sandbox, result pipe), so what is
-proved on the connected side is what happens behind the gap. One commit stands for all that share
-an environment: the newest.
+proved on the connected side is what happens behind the gap. The newest and the oldest commit stand
+for all that share an environment.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from harness.envs.layer import LayerStore
-from harness.envs.template import TemplateStore, Wheels
+from harness.envs.template import Template, TemplateStore, Wheels
 from harness.errors import EnvironmentUnresolvable, PythonMissing
 from harness.git import GitRepo
 from harness.manifest import Commit, Environment, Manifest
@@ -28,12 +29,15 @@ NOTE_CHARS = 300
 
 
 def prove_in_sandbox(package: Path, manifest: Manifest, progress: Callable[[str], None]) -> ProofReport:
-    """Run the declared tests of the newest commit of every environment."""
-    newest = {commit.environment: commit for commit in reversed(manifest.commits)}
+    """Run the declared tests of the newest and the oldest commit of every environment."""
+    by_age = sorted(manifest.commits, key=lambda commit: commit.committed_at)
+    oldest = {commit.environment: commit for commit in reversed(by_age)}
+    newest = {commit.environment: commit for commit in by_age}
     with tempfile.TemporaryDirectory(prefix="proof-") as scratch, GitRepo(package / "repo") as repo:
         trial = _Trial(package, manifest, repo, Path(scratch), progress)
         with ThreadPoolExecutor(RUNS_AT_ONCE) as pool:
-            proofs = pool.map(trial.prove, [(env, newest[env.id]) for env in manifest.environments if env.id in newest])
+            used = [env for env in manifest.environments if env.id in newest]
+            proofs = pool.map(trial.prove, [(env, newest[env.id], oldest[env.id]) for env in used])
             return ProofReport(tuple(proofs))
 
 
@@ -49,20 +53,27 @@ class _Trial:
         names = [path.removeprefix("packages/") for path in manifest.files if path.startswith("packages/")]
         self.wheels = Wheels(package / "packages", {name: manifest.wheel_sha256(name) for name in names})
 
-    def prove(self, pair: tuple[Environment, Commit]) -> EnvironmentProof:
-        environment, commit = pair
+    def prove(self, job: tuple[Environment, Commit, Commit]) -> EnvironmentProof:
+        environment, newest, oldest = job
         try:
             template = self.templates.get(environment, self.wheels)
         except PythonMissing as err:
             return EnvironmentProof(environment.id, ok=True, note=f"not proved: {err}")
         except EnvironmentUnresolvable as err:
             return EnvironmentProof(environment.id, ok=False, note=str(err)[:NOTE_CHARS])
+        proof = self.run(environment, template, newest)
+        if oldest.sha != newest.sha and not self.run(environment, template, oldest).ok:
+            return replace(proof, note=f"no test passes at its oldest commit {oldest.sha[:10]}; consider --since")
+        return proof
+
+    def run(self, environment: Environment, template: Template, commit: Commit) -> EnvironmentProof:
         tree = self.repo.tree(commit.sha)
         layer = self.layers.get(template, tree, environment.env)
         command = parse_test_command(self.manifest.test_command)
         limits = Limits(wall_s=LIMIT_S)
-        run = run_tests(TestRequest(tree, template, layer, command, (), environment.env, limits))
-        proof = judge(environment.id, run)
+        proof = judge(
+            environment.id, run_tests(TestRequest(tree, template, layer, command, (), environment.env, limits))
+        )
         self.progress(f"proof {environment.id} at {commit.sha[:10]}: {proof.passed} of {proof.collected} tests pass")
         return proof
 

@@ -272,7 +272,7 @@ def test_the_key_changes_with_every_input_but_the_time_limit(template: Template)
         replace(base, tree=base.tree.replace({"test_it.py": b"def test(): pass \n"})),
         replace(base, template=replace(template, key="other")),
         replace(base, layer=replace(layer, key="other")),
-        replace(base, command=parse_test_command(["pytest", "-x"])),
+        replace(base, command=parse_test_command(["pytest", "--strict-markers"])),
         replace(base, command=parse_test_command(["pytest", "tests"])),
         replace(base, command=parse_test_command(["python", "-m", "pytest"])),
         replace(base, files=()),

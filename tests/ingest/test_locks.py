@@ -63,14 +63,14 @@ name = "Typing_Extensions"
 version = "4.7.1"
 [[packages.wheels]]
 url = "https://example.org/a/typing_extensions-4.7.1-py3-none-any.whl"
-hashes = {{ sha256 = "{'a' * 64}" }}
+hashes = {{ sha256 = "{"a" * 64}" }}
 [packages.sdist]
 url = "https://example.org/a/t.tar.gz"
-hashes = {{ sha256 = "{'b' * 64}" }}
+hashes = {{ sha256 = "{"b" * 64}" }}
 [[packages]]
 name = "attrs"
 version = "23.1.0"
-wheels = [{{ name = "attrs-23.1.0-py3-none-any.whl", path = "/mnt/attrs.whl", hashes = {{ sha256 = "{'c' * 64}" }} }}]
+wheels = [{{ name = "attrs-23.1.0-py3-none-any.whl", path = "/mnt/attrs.whl", hashes = {{ sha256 = "{"c" * 64}" }} }}]
 """
     attrs, typing = parse_lock(text)
     assert (attrs.name, attrs.wheels[0].url, attrs.sdist) == ("attrs", "", None)
