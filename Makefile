@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+
 STAMP := $(VENV)/.installed
 
 .PHONY: demo test check lint setup system lock clean
@@ -29,9 +31,9 @@ system:
 
 $(STAMP): pyproject.toml constraints.txt tests/wheels.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . --group dev
-	$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --requirement tests/wheels.txt --dest .cache/test-wheels
+	$(PIP) install --upgrade pip
+	$(PIP) install --editable . --group dev
+	$(PIP) download --no-deps --only-binary :all: --requirement tests/wheels.txt --dest .cache/test-wheels
 	touch $(STAMP)
 
 lock: setup

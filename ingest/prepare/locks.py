@@ -18,6 +18,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -28,6 +29,7 @@ from packaging.utils import canonicalize_name
 from ingest.errors import DownloadFailed, LockUnresolved, ToolMissing
 
 ERA_MONTHS = 3
+SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 UV_TIMEOUT_S = 300
 WHEELS_FOLLOW = timedelta(days=180)
 """How long after its release most projects had wheels for a new interpreter."""
@@ -166,7 +168,7 @@ class Resolver:
     def _compile(self, requirements: tuple[str, ...], options: list[str]) -> tuple[Pin, ...] | str:
         command = [
             self._uv, "pip", "compile", "-", "--quiet", "--no-header", "--format", "pylock.toml", "--python",
-            sys.executable, "--python-version", self.python, *options,
+            sys.executable, "--python-version", self.python, *_trust(), *options,
         ]  # fmt: skip
         with self._lock:
             self.asked += 1
@@ -184,6 +186,11 @@ class Resolver:
                 raise DownloadFailed(f"the package index cannot be reached: {words[-600:]}")
             return words[-600:]
         return parse_lock(done.stdout)
+
+
+def _trust() -> list[str]:
+    """Let uv trust whom the machine trusts, as pip does: an inspecting proxy has its certificate there."""
+    return ["--system-certs"] if SYSTEM_CERTIFICATES.is_file() else []
 
 
 def parse_lock(text: str) -> tuple[Pin, ...]:
