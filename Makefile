@@ -32,7 +32,7 @@ system:
 $(STAMP): pyproject.toml constraints.txt tests/wheels.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --upgrade pip
-	$(PIP) install --editable . --group dev
+	PYTHONWARNINGS=ignore $(PIP) install --editable . --group dev
 	$(PIP) download --no-deps --only-binary :all: --requirement tests/wheels.txt --dest .cache/test-wheels
 	touch $(STAMP)
 
