@@ -10,11 +10,11 @@ import ast
 import base64
 import glob
 import importlib
-import json
 import os
 import sys
-import tarfile
 import zipfile
+
+from sandbox_stream import receive, send
 
 TREE = "/work/tree"
 OUT = "/work/out"
@@ -23,15 +23,7 @@ SKIPPED_DIRS = ("build", "dist", "__pycache__", ".git")
 
 
 def main():
-    request = json.loads(sys.argv[1])
-    fd = int(os.environ.pop("HARNESS_RECORD_FD"))
-    os.set_inheritable(fd, False)  # noqa: FBT003 - positional only
-    with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as tar:
-        if hasattr(tarfile, "fully_trusted_filter"):
-            tar.extraction_filter = tarfile.fully_trusted_filter
-        tar.extractall("/work")
-    here = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [entry for entry in sys.path if entry != here]
+    request, fd = receive()
     os.makedirs(OUT)
     os.chdir(TREE)
     before = set(_files())
@@ -44,9 +36,7 @@ def main():
     answer = _ask(backend)
     generated = sorted(path for path in set(_files()) - before if not path.endswith(".pyc"))
     answer["generated"] = _read(TREE, generated)
-    data = json.dumps(answer).encode()
-    while data:
-        data = data[os.write(fd, data) :]
+    send(fd, answer)
 
 
 def _ask(backend):

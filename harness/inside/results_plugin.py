@@ -4,11 +4,10 @@ Ids travel as JSON strings, so brackets, spaces and newlines in parameters survi
 one write, so a run that is killed leaves every record that was finished before.
 """
 
-import json
-import os
 import random
 
 import pytest
+from sandbox_stream import send
 
 MESSAGE_CHARS = 4000
 
@@ -20,9 +19,7 @@ class ResultsPlugin:
         self.collected = 0
 
     def write(self, record):
-        data = json.dumps(record).encode() + b"\n"
-        while data:
-            data = data[os.write(self._fd, data) :]
+        send(self._fd, record)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items):
