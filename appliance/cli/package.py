@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from appliance.cli.output import Progress, emit, json_option, table
+from appliance.cli.output import Progress, dry_run_option, emit, json_option, table
 
 EXIT_WITH_WARNINGS = 3
 EXIT_INTEGRITY = 12
@@ -35,11 +35,12 @@ def group() -> None:
 @click.option("--license", "license_", default="", help="Licence (default: what the project declares).")
 @click.option("--sequence", type=click.IntRange(1), help="Number of the package (default: the next one).")
 @click.option("--no-proof", is_flag=True, help="Do not run the project's tests once.")
+@dry_run_option
 @json_option
 def prepare(  # noqa: PLR0917 - click passes options by name
     source: str, out: Path, name: str | None, limit: int | None, since: str | None, requirements: tuple[str, ...],
     test_command: str, test_scope: str, python: str, organisation: str, domain: str, license_: str,
-    sequence: int | None, no_proof: bool, as_json: bool,
+    sequence: int | None, no_proof: bool, dry_run: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Turn a git repository into a repo package: commits, wheels, manifest. Needs the network.
 
@@ -56,7 +57,7 @@ def prepare(  # noqa: PLR0917 - click passes options by name
     options = preparation.PrepareOptions(
         source=source, out=out, name=name, python=python, limit=limit, since=since, requirements=requirements,
         test_command=command, test_scope=test_scope, organisation=organisation, domain=domain, license=license_,
-        sequence=sequence,
+        sequence=sequence, dry_run=dry_run,
     )  # fmt: skip
     progress = Progress()
     prove = None if no_proof else (lambda package, manifest: prove_in_sandbox(package, manifest, progress))
@@ -65,7 +66,7 @@ def prepare(  # noqa: PLR0917 - click passes options by name
     if as_json:
         emit(report.as_dict())
     else:
-        click.echo(describe_prepared(report.as_dict()))
+        click.echo(describe_prepared(report.as_dict(), dry_run=dry_run))
     return EXIT_WITH_WARNINGS if report.has_warnings else 0
 
 
@@ -91,13 +92,17 @@ def inspect(directory: Path, show_files: bool, as_json: bool) -> int:
     return 0 if document["matches"] else EXIT_INTEGRITY
 
 
-def describe_prepared(report: dict[str, Any]) -> str:
+def describe_prepared(report: dict[str, Any], *, dry_run: bool = False) -> str:
     """Return what a preparation did, for a person."""
     lines = [
         f"{report['package_id']}: {report['commits_selected']} of {report['commits_seen']} commits selected",
         table(("reason", "commits", "for example"), [
             (row["reason"], row["count"], row["examples"][0] if row["examples"] else "") for row in report["yield"]
         ]),
+    ]  # fmt: skip
+    if dry_run:
+        return "\n".join([*lines, "Nothing was fetched or written (dry run)."])
+    lines += [
         "",
         table(("environment", "commits", "wheels", "lock", "until", "tests pass", "note"), [
             (env["id"], env["commits"], env["wheels"], env["lock"]["taken"], (env["lock"]["exclude_newer"] or "")[:10],

@@ -62,6 +62,8 @@ class PrepareOptions:
     sequence: int | None = None
     max_source_files: int = 5
     max_lines: int = 200
+    dry_run: bool = False
+    """Choose the commits and say which; fetch and write nothing."""
 
 
 @dataclass
@@ -99,6 +101,8 @@ def prepare(options: PrepareOptions, *, progress: Callable[[str], None], prove: 
             selection = select(cloned.path, cloned.head, rules)
         if not selection.selected:
             raise NothingSelected(f"none of {selection.seen} commits qualifies: {_table(selection)}")
+        if options.dry_run:
+            return _dry_report(options, replace(manifest, commits=selection.selected), selection, clock)
         with clock.phase("read requirements"), GitRepo(cloned.path) as repo:
             needs = gather(
                 repo, selection.selected, python=options.python, extra=options.requirements,
@@ -138,6 +142,22 @@ def prepare(options: PrepareOptions, *, progress: Callable[[str], None], prove: 
         locks_asked=resolver.asked,
         repo_bytes=_bytes(manifest, "repo/"),
         packages_bytes=_bytes(manifest, "packages/"),
+        seconds=clock.seconds,
+    )
+
+
+def _dry_report(options: PrepareOptions, manifest: Manifest, selection: Selection, clock: _Clock) -> PrepareReport:
+    return PrepareReport(
+        package=options.out / manifest.package_id,
+        manifest=manifest,
+        commits_seen=selection.seen,
+        rows=yield_table([(c.sha, c.task.partition("\n")[0]) for c in manifest.commits], selection.rejected),
+        proofs=(),
+        dropped_requirements=(),
+        built_wheels=(),
+        locks_asked=0,
+        repo_bytes=0,
+        packages_bytes=0,
         seconds=clock.seconds,
     )
 

@@ -186,6 +186,16 @@ def test_running_again_makes_nothing_new(gold_copy: Path, run: Run) -> None:
     assert tables(gold_copy / "var" / "raw.db") == before
 
 
+def test_a_dry_run_counts_attempts_and_makes_none(gold_copy: Path, run: Run) -> None:
+    """--dry-run says how many attempts would be made; stored ones are not among them."""
+    before = tables(gold_copy / "var" / "raw.db")
+    arguments = ("--package", "abacus", "--answerer", "gold", "--attempts", "2", "--dry-run", "--json")
+    done = run(gold_copy, "harness", "run", *arguments)
+    counts = (done.json["attempts"], done.json["already_stored"], done.json["to_make"])
+    assert (done.code, counts) == (0, (2 * COMMITS, COMMITS, COMMITS))
+    assert tables(gold_copy / "var" / "raw.db") == before
+
+
 def test_a_recording_replays_to_the_same_verdicts(gold_copy: Path, gold_run: tuple[Path, Done, Path], run: Run) -> None:
     """What --record wrote answers every stage in place of gold."""
     arguments = ("--answerer", "replay", "--replay", str(gold_run[2]))

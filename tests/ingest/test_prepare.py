@@ -290,6 +290,15 @@ def test_sequence_grows_and_packages_are_never_overwritten(repo: Path, tmp_path:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["house-7", "house-8"]
 
 
+def test_a_dry_run_chooses_and_fetches_nothing(repo: Path, tmp_path: Path) -> None:
+    """Without an index in reach, a dry run still gives the yield table, and writes no package."""
+    report = run(repo, tmp_path / "out", dry_run=True)
+    assert report.rows[0].reason == "selected"
+    assert report.rows[0].count == len(report.manifest.commits) > 0
+    assert sum(row.count for row in report.rows) == report.commits_seen
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_failures_leave_nothing_behind(repo: Path, tmp_path: Path) -> None:
     """No commit in range, no such source, unusable options: an error each, and no half package."""
     out = tmp_path / "out"
