@@ -22,7 +22,8 @@ from appliance.store.curated import CuratedStore
 from appliance.store.raw import RawStore
 from harness.answerers.routes import make_routes
 from ingest.importer import ImportReport
-from ingest.prepare.prepare import PrepareOptions, prepare
+from ingest.prepare.options import PrepareOptions
+from ingest.prepare.prepare import prepare
 from ingest.prepare.trial import prove_in_sandbox
 from ingest.samples import build_sample, load_sample, sample_names
 

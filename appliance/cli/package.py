@@ -49,19 +49,20 @@ def prepare(  # noqa: PLR0917 - click passes options by name
       appliance package prepare https://example.org/tool.git --out /media/usb --since 2024-01-01
     """  # noqa: D301 - \b is click's mark for text that must not be wrapped
     from harness.testrun import parse_test_command  # noqa: PLC0415 - commands import what they use when they run
-    from ingest.prepare import prepare as preparation  # noqa: PLC0415
+    from ingest.prepare.options import PrepareOptions  # noqa: PLC0415
+    from ingest.prepare.prepare import prepare as write_package  # noqa: PLC0415
     from ingest.prepare.trial import prove_in_sandbox  # noqa: PLC0415
 
     command = tuple(shlex.split(test_command))
     parse_test_command(command)
-    options = preparation.PrepareOptions(
+    options = PrepareOptions(
         source=source, out=out, name=name, python=python, limit=limit, since=since, requirements=requirements,
         test_command=command, test_scope=test_scope, organisation=organisation, domain=domain, license=license_,
         sequence=sequence, dry_run=dry_run,
     )  # fmt: skip
     progress = Progress()
     prove = None if no_proof else (lambda package, manifest: prove_in_sandbox(package, manifest, progress))
-    report = preparation.prepare(options, progress=progress, prove=prove)
+    report = write_package(options, progress=progress, prove=prove)
     progress.done()
     if as_json:
         emit(report.as_dict())

@@ -16,54 +16,23 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from harness.git import GitRepo
 from harness.manifest import Commit, Environment, Manifest
-from ingest.errors import BadOptions, NothingSelected, PackageExists
+from ingest.errors import NothingSelected, PackageExists
 from ingest.prepare.clone import Clone, clone
-from ingest.prepare.commits import CommitRules, Rejected, Selection, parse_since, select
+from ingest.prepare.commits import CommitRules, Rejected, Selection, select
 from ingest.prepare.environments import NEWEST, Built, EnvironmentBuilder
 from ingest.prepare.locks import Resolver
 from ingest.prepare.needs import gather
+from ingest.prepare.options import PrepareOptions, check_options
 from ingest.prepare.proof import EnvironmentProof, Prove, check_start
 from ingest.prepare.pyproject import parse_toml
 from ingest.prepare.report import PrepareReport, yield_table
 from ingest.prepare.requirements import read_declared
 from ingest.prepare.wheels import WheelStore
 from ingest.prepare.write import file_entries, next_sequence, publish, put_wheels, unfinished
-
-TEST_SCOPES = ("affected", "suite")
-
-
-@dataclass(frozen=True)
-class PrepareOptions:
-    """What the operator asks for."""
-
-    source: str
-    """A git directory, a worktree or a URL."""
-    out: Path
-    """The directory that receives `<name>-<sequence>/`."""
-    name: str | None = None
-    """Package name; by default the name that the project declares, else that of the source."""
-    python: str = "3.11"
-    limit: int | None = None
-    since: str | None = None
-    """Earliest committer date, ISO 8601."""
-    requirements: tuple[str, ...] = ()
-    """PEP 508 requirements to add to every environment."""
-    test_command: tuple[str, ...] = ("python", "-m", "pytest")
-    test_scope: str = "affected"
-    organisation: str = ""
-    domain: str = ""
-    license: str = ""
-    """By default the licence that the project declares."""
-    sequence: int | None = None
-    max_source_files: int = 5
-    max_lines: int = 200
-    dry_run: bool = False
-    """Choose the commits and say which; fetch and write nothing."""
 
 
 @dataclass
@@ -88,7 +57,7 @@ def prepare(options: PrepareOptions, *, progress: Callable[[str], None], prove: 
     `progress` receives one line at a time. `prove` runs tests in the environments of a package that
     is not finished yet (see `ingest.prepare.proof`); without it, only the start of pytest is proved.
     """
-    _check(options)
+    check_options(options)
     clock = _Clock(progress)
     with unfinished(options.out, _expected_id(options)) as scratch:
         package = scratch / "package"
@@ -102,7 +71,8 @@ def prepare(options: PrepareOptions, *, progress: Callable[[str], None], prove: 
         if not selection.selected:
             raise NothingSelected(f"none of {selection.seen} commits qualifies: {_table(selection)}")
         if options.dry_run:
-            return _dry_report(options, replace(manifest, commits=selection.selected), selection, clock)
+            chosen = replace(manifest, commits=selection.selected)
+            return _report(options, chosen, selection, selection.rejected, clock)
         with clock.phase("read requirements"), GitRepo(cloned.path) as repo:
             needs = gather(
                 repo, selection.selected, python=options.python, extra=options.requirements,
@@ -131,58 +101,33 @@ def prepare(options: PrepareOptions, *, progress: Callable[[str], None], prove: 
         with clock.phase("write"):
             manifest = replace(manifest, files=file_entries(package))
             target = publish(package, manifest, options.out)
-    return PrepareReport(
+    return replace(
+        _report(options, manifest, selection, rejected, clock),
         package=target,
-        manifest=manifest,
-        commits_seen=selection.seen,
-        rows=yield_table([(c.sha, c.task.partition("\n")[0]) for c in manifest.commits], rejected),
         proofs=tuple(proofs[env.id] for env in manifest.environments if env.id in proofs),
         dropped_requirements=tuple(sorted({line for need in needs for line in need.dropped})),
         built_wheels=tuple(sorted(store.built)),
         locks_asked=resolver.asked,
-        repo_bytes=_bytes(manifest, "repo/"),
-        packages_bytes=_bytes(manifest, "packages/"),
-        seconds=clock.seconds,
     )
 
 
-def _dry_report(options: PrepareOptions, manifest: Manifest, selection: Selection, clock: _Clock) -> PrepareReport:
+def _report(
+    options: PrepareOptions, manifest: Manifest, selection: Selection, rejected: Iterable[Rejected], clock: _Clock
+) -> PrepareReport:
+    """Return the report of what is known before anything was locked, fetched or proved."""
     return PrepareReport(
         package=options.out / manifest.package_id,
         manifest=manifest,
         commits_seen=selection.seen,
-        rows=yield_table([(c.sha, c.task.partition("\n")[0]) for c in manifest.commits], selection.rejected),
+        rows=yield_table([(c.sha, c.task.partition("\n")[0]) for c in manifest.commits], rejected),
         proofs=(),
         dropped_requirements=(),
         built_wheels=(),
         locks_asked=0,
-        repo_bytes=0,
-        packages_bytes=0,
+        repo_bytes=_bytes(manifest, "repo/"),
+        packages_bytes=_bytes(manifest, "packages/"),
         seconds=clock.seconds,
     )
-
-
-def _check(options: PrepareOptions) -> None:
-    if options.name is not None and not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", options.name):
-        raise BadOptions(f"package name {options.name!r} must be lower case letters, digits, '.', '_' and '-'")
-    if not re.fullmatch(r"3\.\d{1,2}", options.python):
-        raise BadOptions(f"--python {options.python!r} must be a minor version such as 3.11")
-    if options.test_scope not in TEST_SCOPES:
-        raise BadOptions(f"--test-scope {options.test_scope!r} must be one of {', '.join(TEST_SCOPES)}")
-    if not options.test_command:
-        raise BadOptions("the test command is empty")
-    if any(number is not None and number < 1 for number in (options.sequence, options.limit)):
-        raise BadOptions("--sequence and --limit must be at least 1")
-    try:
-        if options.since is not None:
-            parse_since(options.since)
-    except ValueError as err:
-        raise BadOptions(f"--since {options.since!r} is not an ISO 8601 date such as 2023-06-01") from err
-    for line in options.requirements:
-        try:
-            Requirement(line)
-        except InvalidRequirement as err:
-            raise BadOptions(f"--requirement {line!r} is not a PEP 508 requirement: {err}") from err
 
 
 def _expected_id(options: PrepareOptions) -> str:

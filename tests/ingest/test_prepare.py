@@ -22,7 +22,8 @@ from harness.manifest import Manifest, parse_manifest
 from ingest.errors import BadOptions, CloneFailed, NothingSelected, PackageExists
 from ingest.inspect import inspect_package
 from ingest.prepare.locks import PYTHON_RELEASED, WHEELS_FOLLOW
-from ingest.prepare.prepare import PrepareOptions, prepare
+from ingest.prepare.options import PrepareOptions
+from ingest.prepare.prepare import prepare
 from ingest.prepare.proof import EnvironmentProof, ProofReport
 from ingest.prepare.report import PrepareReport
 
