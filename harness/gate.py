@@ -32,6 +32,10 @@ class Rejection(StrEnum):
     COMMIT_MISSING = "commit_missing"
     LEAKS_FUTURE = "leaks_future"
     OVERSIZED = "oversized"
+    PARENT_FAILS = "parent_fails"
+    """The tests end early on the parent, so that what passes there is unknown."""
+    INEXPRESSIBLE = "inexpressible"
+    """The solution cannot be written as edits of text files."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,9 @@ def judge_pair(parent: RunResult, gold: RunResult) -> GateVerdict | None:
         hung = next((node for node, test in parent.tests.items() if test.outcome == "unfinished"), "collection")
         detail = f"the tests hang on the parent, at {hung}, after {parent.seconds:.0f} s"
         return reject(Rejection.TIMEOUT, detail, gold_median_s=gold.seconds)
+    if not parent.completed:
+        detail = f"the tests end early on the parent, with status {parent.returncode}: {_tail(parent)}"
+        return reject(Rejection.PARENT_FAILS, detail, gold_median_s=gold.seconds)
     if not gold.passed - parent.passed:
         return reject(Rejection.NO_F2P, _no_f2p(gold), gold_median_s=gold.seconds)
     return None
@@ -93,6 +100,8 @@ def judge(parents: Sequence[RunResult], golds: Sequence[RunResult]) -> GateVerdi
     for run in (*golds, *parents):
         if run.timed_out:
             return reject(Rejection.TIMEOUT, f"a repeated run did not end within {run.seconds:.0f} s")
+        if not run.completed:
+            return reject(Rejection.FLAKY, f"a repeated run ended early with status {run.returncode}: {_tail(run)}")
     always_gold = frozenset.intersection(*(run.passed for run in golds))
     ever_gold = frozenset.union(*(run.passed for run in golds))
     always_parent = frozenset.intersection(*(run.passed for run in parents))

@@ -7,13 +7,16 @@ forges its own report: the sandbox, the protected paths and later checks stand i
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from harness.results import RunResult
 
 SHOWN_FAILURES = 20
+CRASH_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS})
+"""Signals that code brings upon itself; any other was sent by the machine."""
 
 
 class Verdict(StrEnum):
@@ -77,10 +80,12 @@ def grade(runs: Sequence[RunResult], required: Required) -> Grade:
 
 
 def _incomplete(run: RunResult, tampered: Grade) -> Grade:
-    """Nothing came back from pytest itself: a signal is the machine's, an exit is the code's doing."""
+    """Nothing came back from pytest itself: a crash or an exit is the code's doing, being killed is not."""
     if run.returncode >= 0:
         return tampered
-    return Grade(
-        Verdict.ENV_BROKEN, f"signal {-run.returncode} ended the tests", tampered.f2p_passed, tampered.p2p_passed,
-        tampered.failing,
-    )  # fmt: skip
+    crashed = -run.returncode in CRASH_SIGNALS
+    return replace(
+        tampered,
+        verdict=Verdict.NOT_RESOLVED if crashed else Verdict.ENV_BROKEN,
+        reason=f"signal {-run.returncode} ended the tests",
+    )

@@ -14,6 +14,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+MOST_NODES = 200_000
+MOST_ENDS = 2
+MESSAGE_CHARS = 8_000
+PHASES = ("setup", "call", "teardown")
+
 
 class Outcome(StrEnum):
     """How one test ended."""
@@ -69,23 +74,32 @@ class RunResult:
 
 
 def read_records(
-    raw: bytes, *, returncode: int, timed_out: bool, seconds: float, output: str = ""
+    raw: bytes | bytearray, *, returncode: int, timed_out: bool, seconds: float, output: str = ""
 ) -> RunResult:  # fmt: skip
-    """Turn the bytes of the result pipe into a RunResult; malformed lines are ignored."""
-    phases: dict[str, list[Mapping[str, Any]]] = {}
+    """Turn the bytes of the result pipe into a RunResult; malformed lines are ignored.
+
+    A pipe that names more than MOST_NODES tests gives a run that did not complete: what arrives here
+    is written by code under test and must not fill the memory.
+    """
+    nodes: dict[str, _Node] = {}
     uncollectable: dict[str, str] = {}
     ends: list[Mapping[str, Any]] = []
+    flooded = False
     for record in _records(raw):
         kind = record.get("t")
+        node_id = str(record.get("id"))
         if kind in ("start", "phase"):
-            phases.setdefault(str(record.get("id")), []).append(record)
-        elif kind == "uncollectable":
-            uncollectable[str(record.get("id"))] = str(record.get("message", ""))
-        elif kind == "end":
+            if len(nodes) < MOST_NODES or node_id in nodes:
+                nodes.setdefault(node_id, _Node()).add(record)
+            else:
+                flooded = True
+        elif kind == "uncollectable" and len(uncollectable) < MOST_NODES:
+            uncollectable[node_id] = str(record.get("message", ""))[:MESSAGE_CHARS]
+        elif kind == "end" and len(ends) < MOST_ENDS:
             ends.append(record)
-    completed = len(ends) == 1 and not timed_out
+    completed = len(ends) == 1 and not timed_out and not flooded
     return RunResult(
-        tests={node: _result(node, rows) for node, rows in phases.items()},
+        tests={node_id: node.result(node_id) for node_id, node in nodes.items()},
         uncollectable=uncollectable,
         completed=completed,
         pytest_exit=_whole(ends[0].get("exit")) if completed else None,
@@ -96,15 +110,63 @@ def read_records(
     )
 
 
-def _records(raw: bytes) -> Iterator[Mapping[str, Any]]:
-    for line in raw.splitlines():
+def _records(raw: bytes | bytearray) -> Iterator[Mapping[str, Any]]:
+    start = 0
+    while start < len(raw):
+        end = raw.find(b"\n", start)
+        end = len(raw) if end < 0 else end
         try:
-            record = json.loads(line)
+            record = json.loads(raw[start:end])
             json.dumps(record, ensure_ascii=False).encode()  # half a surrogate pair cannot be stored
         except (ValueError, RecursionError):
-            continue
+            record = None
+        start = end + 1
         if isinstance(record, dict):
             yield record
+
+
+class _Node:
+    """What was reported about one test so far."""
+
+    __slots__ = ("failed", "message", "phases", "seconds", "skipped", "xfail")
+
+    def __init__(self) -> None:
+        self.phases: set[str] = set()
+        self.failed = ""
+        """Phase of the first failure; subtests repeat a phase."""
+        self.message = ""
+        self.skipped = False
+        self.xfail = False
+        self.seconds = 0.0
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Take in one record of this test."""
+        if record.get("t") != "phase":
+            return
+        when, outcome = str(record.get("when")), record.get("outcome")
+        if when not in PHASES:
+            return
+        self.phases.add(when)
+        self.seconds += _seconds(record.get("s"))
+        self.xfail = self.xfail or bool(record.get("xfail"))
+        self.skipped = self.skipped or outcome == "skipped"
+        if outcome == "failed" and not self.failed:
+            self.failed = when
+            self.message = str(record.get("message", ""))[:MESSAGE_CHARS]
+
+    def result(self, node_id: str) -> TestResult:
+        """Return the worst of the phases."""
+        if self.failed:
+            outcome = Outcome.FAILED if self.failed == "call" else Outcome.ERROR
+        elif "teardown" not in self.phases:
+            outcome = Outcome.UNFINISHED
+        elif self.skipped:
+            outcome = Outcome.XFAILED if self.xfail else Outcome.SKIPPED
+        elif "call" not in self.phases:
+            outcome = Outcome.UNFINISHED
+        else:
+            outcome = Outcome.XPASSED if self.xfail else Outcome.PASSED
+        return TestResult(node_id, outcome, self.seconds, self.message)
 
 
 def _whole(value: object) -> int | None:
@@ -113,22 +175,3 @@ def _whole(value: object) -> int | None:
 
 def _seconds(value: object) -> float:
     return value if isinstance(value, float) and math.isfinite(value) else 0.0
-
-
-def _result(node_id: str, rows: list[Mapping[str, Any]]) -> TestResult:
-    phases = [row for row in rows if row.get("t") == "phase"]
-    done = {str(row.get("when")): row for row in phases}
-    seconds = sum(_seconds(row.get("s")) for row in done.values())
-    failed = next((row for row in phases if row.get("outcome") == "failed"), None)  # subtests repeat a phase
-    if failed is not None:
-        outcome = Outcome.FAILED if failed.get("when") == "call" else Outcome.ERROR
-        return TestResult(node_id, outcome, seconds, str(failed.get("message", "")))
-    if "teardown" not in done:
-        return TestResult(node_id, Outcome.UNFINISHED, seconds)
-    skipped = next((row for row in done.values() if row.get("outcome") == "skipped"), None)
-    if skipped is not None:
-        return TestResult(node_id, Outcome.XFAILED if skipped.get("xfail") else Outcome.SKIPPED, seconds)
-    call = done.get("call")
-    if call is None:
-        return TestResult(node_id, Outcome.UNFINISHED, seconds)
-    return TestResult(node_id, Outcome.XPASSED if call.get("xfail") else Outcome.PASSED, seconds)

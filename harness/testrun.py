@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -20,6 +19,7 @@ from harness.errors import HarnessError
 from harness.results import RunResult, read_records
 from harness.sandbox.bwrap import Sandbox, run
 from harness.sandbox.limits import Limits
+from harness.sandbox.sealed import sealed_file
 from harness.tree import Tree, write_tar
 
 HARNESS_FORMAT = 1
@@ -123,13 +123,13 @@ def run_tests(request: TestRequest) -> RunResult:
         "--continue-on-collection-errors", "--maxfail=0", "-q", *(request.files or request.command.paths),
     ]  # fmt: skip
     order = {"args": arguments, "shuffle": request.shuffle, "module": request.command.module}
-    with tempfile.TemporaryFile() as tar:
-        layer = {f"layer/{name}": data for name, data in request.layer.files.items()}
-        write_tar(request.layer.overlay(request.tree), tar, prefix="tree", extra=layer)
-        tar.seek(0)
+    extra = {f"layer/{name}": data for name, data in request.layer.files.items()}
+    extra["request.json"] = json.dumps(order).encode()
+    tree = request.layer.overlay(request.tree)
+    with sealed_file(lambda out: write_tar(tree, out, prefix="tree", extra=extra)) as tar:
         done = run(
             Sandbox(
-                [request.template.python, f"{INSIDE}/run_tests.py", json.dumps(order)],
+                [request.template.python, f"{INSIDE}/run_tests.py"],
                 read_only={**request.template.mounts(), INSIDE: inside_directory()},
                 env=test_environment(request),
                 limits=request.limits,

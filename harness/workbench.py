@@ -82,7 +82,7 @@ class Workbench:
         """Return the test request for a tree of a commit."""
         environment = self.manifest.environment(case.commit.environment)
         template = self.template(environment)
-        layer = self.layers.get(template, case.gold_graded, environment.env)
+        layer = self.layers.get(template, tree, environment.env)
         limits = Limits(wall_s=limit_s)
         return TestRequest(tree, template, layer, self.command, files, environment.env, limits)
 

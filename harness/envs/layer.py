@@ -1,9 +1,11 @@
 """The project layer: what makes the tree importable and known by name, without installing it.
 
-The project's own build backend is asked once per set of packaging files, inside the sandbox, for
-an editable build; from it come the .dist-info (name, version, entry points), the import roots and
-files that only a build creates. They travel with the tree into every sandbox and lie beside the
-template, never in it. A backend that cannot answer leaves the static layer, and the layer says so.
+The project's own build backend is asked, inside the sandbox, for an editable build of the tree that
+is to be tested; from it come the .dist-info (name, version, entry points), the import roots and
+files that only a build creates. They travel with the tree into the sandbox and lie beside the
+template, never in it. Invariant: what a build reads from sources or writes beside them belongs to
+one tree and is never lent to another. A backend that cannot answer leaves the static layer, and the
+layer says so.
 """
 
 from __future__ import annotations
@@ -23,10 +25,21 @@ from harness.envs.template import Template, entry_points
 from harness.paths import Role, role
 from harness.sandbox.bwrap import WORK, Sandbox, run
 from harness.sandbox.limits import Limits
+from harness.sandbox.sealed import sealed_file
 from harness.tree import Tree, write_tar
 
 INSIDE = "/harness"
 _BUILD_LIMITS = Limits(wall_s=120, record_bytes=96 << 20)
+_VERSION_FROM_GIT = (
+    "setuptools_scm",
+    "setuptools-scm",
+    "hatch-vcs",
+    "flit_scm",
+    "flit-scm",
+    "vcs-versioning",
+    "pdm-backend",
+)
+"""Build requirements that take the version from git, which a variable of the environment stands in for."""
 _DEFAULT_BACKEND = "setuptools.build_meta:__legacy__"
 
 
@@ -34,7 +47,6 @@ _DEFAULT_BACKEND = "setuptools.build_meta:__legacy__"
 class Layer:
     """What lies beside the template so that the project works as if it were installed."""
 
-    key: str
     files: Mapping[str, bytes]
     """The .dist-info, relative to the layer's directory."""
     generated: Mapping[str, bytes]
@@ -43,6 +55,12 @@ class Layer:
     """Import roots relative to the tree; "." is the tree itself."""
     how: str
     """editable, wheel, or static, with the reason for not being better."""
+
+    @property
+    def key(self) -> str:
+        """Digest of the content: what a test run depends on, however the layer came about."""
+        content = [sorted((name, data.hex()) for name, data in part.items()) for part in (self.files, self.generated)]
+        return _digest([content, list(self.roots)])
 
     @property
     def pytest_plugins(self) -> tuple[str, ...]:
@@ -68,55 +86,90 @@ class LayerStore:
         self._known: dict[str, Layer] = {}
 
     def get(self, template: Template, tree: Tree, env: Mapping[str, str]) -> Layer:
-        """Return the layer for a tree, building it when its packaging files are new."""
-        key = layer_key(template, tree, env)
-        if key not in self._known:
-            path = self.root / key[:2] / f"{key}.json"
-            layer = _load(key, path)
+        """Return the layer of the tree that is to be tested.
+
+        Where the packaging files alone decide what a build says, trees that share them share it;
+        a build that reads or writes sources is done for each tree.
+        """
+        if _says_all(tree):
+            layer = self._cached(shared_key(template, tree, env), template, tree, env)
+            if not layer.generated:
+                return layer
+        return self._cached(own_key(template, tree, env), template, tree, env)
+
+    def _cached(self, address: str, template: Template, tree: Tree, env: Mapping[str, str]) -> Layer:
+        if address not in self._known:
+            path = self.root / address[:2] / f"{address}.json"
+            layer = _load(path)
             if layer is None:
-                layer = _build(key, template, tree, env)
+                layer, is_lasting = _build(template, tree, env)
+                if not is_lasting:
+                    return layer
                 _save(layer, path)
-            self._known[key] = layer
-        return self._known[key]
+            self._known[address] = layer
+        return self._known[address]
 
 
-def layer_key(template: Template, tree: Tree, env: Mapping[str, str]) -> str:
-    """Return what a layer depends on: template, packaging files, package folders, variables."""
+def shared_key(template: Template, tree: Tree, env: Mapping[str, str]) -> str:
+    """Return the address for trees with the same packaging files and package folders."""
     packaging = [f"{tree.entries[p].blob} {p}" for p in sorted(tree) if role(p) is Role.PROTECTED and "test" not in p]
     folders = sorted({str(PurePosixPath(p).parent) for p in tree if role(p) is Role.SOURCE})
-    text = json.dumps([template.key, packaging, folders, sorted(env.items())])
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return _digest([template.key, packaging, folders, sorted(env.items())])
 
 
-def _build(key: str, template: Template, tree: Tree, env: Mapping[str, str]) -> Layer:
+def own_key(template: Template, tree: Tree, env: Mapping[str, str]) -> str:
+    """Return the address for this very tree; tests are no input of a build."""
+    files = [f"{tree.entries[p].blob} {p}" for p in sorted(tree) if role(p) not in {Role.TEST, Role.CI}]
+    return _digest([template.key, files, sorted(env.items())])
+
+
+def _digest(parts: list[object]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _says_all(tree: Tree) -> bool:
+    """Return whether the packaging files alone decide the metadata: no code, no version read from sources."""
+    pyproject = _pyproject(tree)
+    hatch = pyproject.get("tool", {}).get("hatch", {})
+    hooks = {**hatch.get("build", {}).get("hooks", {}), **hatch.get("metadata", {}).get("hooks", {})}
+    if not pyproject.get("project") or "setup.py" in tree or "custom" in hooks:
+        return False
+    if "version" not in pyproject["project"].get("dynamic", []):
+        return True
+    requires = " ".join(map(str, pyproject.get("build-system", {}).get("requires", [])))
+    return any(tool in requires for tool in _VERSION_FROM_GIT)
+
+
+def _build(template: Template, tree: Tree, env: Mapping[str, str]) -> tuple[Layer, bool]:
+    """Ask the backend; return the layer, and whether the same question would be answered the same again."""
     pyproject = _pyproject(tree)
     if not pyproject and not {"setup.py", "setup.cfg"} & set(tree):
-        return _static(key, tree, pyproject, "the project has no packaging files")
+        return _static(tree, pyproject, "the project has no packaging files"), True
     system = pyproject.get("build-system", {})
     request = {
         "backend": str(system.get("build-backend", _DEFAULT_BACKEND)),
         "backend_path": [str(entry) for entry in system.get("backend-path", [])],
     }
-    with tempfile.TemporaryFile() as tar:
-        write_tar(tree, tar, prefix="tree")
-        tar.seek(0)
+    extra = {"request.json": json.dumps(request).encode()}
+    with sealed_file(lambda out: write_tar(tree, out, prefix="tree", extra=extra)) as tar:
         done = run(
             Sandbox(
-                [template.python, f"{INSIDE}/build_layer.py", json.dumps(request)],
+                [template.python, f"{INSIDE}/build_layer.py"],
                 read_only={**template.mounts(), INSIDE: inside_directory()},
                 env={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0", "PATH": "/venv/bin:/usr/bin:/bin", **env},
                 limits=_BUILD_LIMITS,
             ),
             stdin=tar,
         )
-    layer = _parse(key, done.records, static_roots(tree))
-    if layer is None:
-        words = done.output.decode(errors="replace").strip().splitlines()[-1:] or ["no output"]
-        return _static(key, tree, pyproject, f"{request['backend']}: {words[0][:200]}")
-    return layer
+    layer = _parse(done.records, static_roots(tree))
+    if layer is not None:
+        return layer, True
+    words = done.output.decode(errors="replace").strip().splitlines()[-1:] or ["no output"]
+    refused = done.returncode > 0 and not done.timed_out  # a limit or a signal says nothing about the project
+    return _static(tree, pyproject, f"{request['backend']}: {words[0][:200]}"), refused
 
 
-def _static(key: str, tree: Tree, pyproject: Mapping[str, Any], reason: str) -> Layer:
+def _static(tree: Tree, pyproject: Mapping[str, Any], reason: str) -> Layer:
     project = pyproject.get("project", {})
     name = str(project.get("name", "")).replace("-", "_")
     version = str(project.get("version", "0"))
@@ -124,7 +177,7 @@ def _static(key: str, tree: Tree, pyproject: Mapping[str, Any], reason: str) -> 
     if name:
         metadata = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {version}\n"
         files[f"{name}-{version}.dist-info/METADATA"] = metadata.encode()
-    return Layer(key, files, {}, static_roots(tree), f"static: {reason}")
+    return Layer(files, {}, static_roots(tree), f"static: {reason}")
 
 
 def static_roots(tree: Tree) -> tuple[str, ...]:
@@ -147,12 +200,12 @@ def _pyproject(tree: Tree) -> Mapping[str, Any]:
         return {}
 
 
-def _parse(key: str, raw: bytes, roots: tuple[str, ...]) -> Layer | None:
+def _parse(raw: bytes | bytearray, roots: tuple[str, ...]) -> Layer | None:
     """Return the layer of a document, or None: what comes out of a build can be anything."""
     try:
         doc = json.loads(raw)
         named = tuple(root for root in doc["roots"] or roots if isinstance(root, str))
-        return Layer(key, _decoded(doc["files"]), _decoded(doc["generated"]), named, str(doc["how"]))
+        return Layer(_decoded(doc["files"]), _decoded(doc["generated"]), named, str(doc["how"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
@@ -177,8 +230,8 @@ def _save(layer: Layer, path: Path) -> None:
     Path(name).replace(path)
 
 
-def _load(key: str, path: Path) -> Layer | None:
+def _load(path: Path) -> Layer | None:
     try:
-        return _parse(key, path.read_bytes(), ())
+        return _parse(path.read_bytes(), ())
     except FileNotFoundError:
         return None

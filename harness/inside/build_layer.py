@@ -2,8 +2,8 @@
 
 Unpacks the tree from stdin, asks the PEP 517 backend for an editable wheel (or a plain one where
 it cannot), and sends back through the pipe: the .dist-info files, the import roots, and files that
-the build generated in the tree (version files, compiled extensions). Argument: a JSON object with
-`backend`, `backend_path`.
+the build generated in the tree (version files, compiled extensions). The request holds `backend`
+and `backend_path`.
 """
 
 import ast

@@ -1,11 +1,12 @@
 """Inside the sandbox: unpack the tree from stdin, run pytest on it, report through the pipe.
 
-Argument: a JSON object with `args` (pytest arguments), `module` (called as `python -m pytest`) and
+The request holds `args` (pytest arguments), `module` (called as `python -m pytest`) and
 `shuffle` (seed or null). The last record, `end`, says that pytest returned by itself; a run
 without it did not complete. Any in-process report can be forged by the code under test, so what
 arrives here is necessary, not sufficient, for a verdict.
 """
 
+import importlib.util
 import os
 import sys
 
@@ -26,18 +27,21 @@ def main():
 
     import pytest  # noqa: PLC0415 - the tree must be in place first
 
-    here = os.path.dirname(os.path.abspath(__file__))
-    sys.path.append(here)
-    from results_plugin import ResultsPlugin  # noqa: PLC0415
-
-    sys.path.remove(here)
-    for name in ("sandbox_stream", "results_plugin"):  # the project may have modules of these names
-        sys.modules.pop(name, None)
-    plugin = ResultsPlugin(fd, request["shuffle"])
+    plugin = _our_plugin().ResultsPlugin(fd, request["shuffle"])
     code = pytest.main(request["args"], plugins=[plugin])
     plugin.write({"t": "end", "exit": int(code), "collected": plugin.collected})
     sys.stdout.flush()
     sys.stderr.flush()
+
+
+def _our_plugin():
+    """Load the plugin by path: a module of its name in the project must not take its place."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results_plugin.py")
+    spec = importlib.util.spec_from_file_location("results_plugin", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules.pop("sandbox_stream", None)  # the project may have a module of this name, too
+    return module
 
 
 if __name__ == "__main__":

@@ -7,14 +7,16 @@ import tarfile
 
 
 def receive():
-    """Unpack the stream below /work; return the request (first argument) and the record descriptor."""
-    request = json.loads(sys.argv[1])
+    """Unpack the stream below /work; return the request that came with it and the record descriptor."""
     fd = int(os.environ.pop("HARNESS_RECORD_FD"))
     os.set_inheritable(fd, False)  # noqa: FBT003 - positional only
     with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as tar:
         if hasattr(tarfile, "fully_trusted_filter"):
             tar.extraction_filter = tarfile.fully_trusted_filter
         tar.extractall("/work")
+    with open("/work/request.json") as stream:
+        request = json.load(stream)
+    os.unlink("/work/request.json")
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if entry != here]
     return request, fd

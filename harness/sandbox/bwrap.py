@@ -66,7 +66,7 @@ class Finished:
     """The end of stdout and stderr, at most `Limits.output_bytes`."""
     output_bytes: int
     """How much was written in total."""
-    records: bytes
+    records: bytes | bytearray
     """Everything from the result pipe."""
     overflowed: bool
     """The result pipe carried more than `Limits.record_bytes`; the run was stopped."""
@@ -184,7 +184,7 @@ def _attend(
         seconds = time.monotonic() - started
         _kill(process, info_read)
         stdout.close()
-    return Finished(_returncode(process), timed_out, seconds, bytes(output), output_total, bytes(records), overflowed)
+    return Finished(_returncode(process), timed_out, seconds, bytes(output), output_total, records, overflowed)
 
 
 def _ended(process: subprocess.Popen[bytes], wait_s: float) -> bool:

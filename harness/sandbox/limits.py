@@ -24,5 +24,5 @@ class Limits:
     open_files: int = 1_024
     output_bytes: int = 64 << 10
     """How much of the end of stdout and stderr is kept; the rest is counted and dropped."""
-    record_bytes: int = 256 << 20
+    record_bytes: int = 96 << 20
     """How much the result pipe may carry before the run is stopped."""

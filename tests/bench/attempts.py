@@ -99,7 +99,11 @@ def literal_recipe(bench: Workbench, job: AttemptJob) -> dict[str, float]:
 
     def call(*command: str) -> None:
         env = {"PATH": "/usr/bin:/bin", "HOME": str(scratch), "CI": "true", **environment.env}
-        subprocess.run(command, cwd=scratch / "tree", env=env, capture_output=True, check=False)
+        done = subprocess.run(command, cwd=scratch / "tree", env=env, capture_output=True, text=True, check=False)
+        if done.returncode not in {0, 1} or ("pytest" in command and " passed" not in done.stdout):
+            raise SystemExit(
+                f"the recipe failed at {' '.join(command)[:120]}: {done.stdout[-500:]}{done.stderr[-500:]}"
+            )
 
     python = str(scratch / "venv" / "bin" / "python")
     pip = (python, "-m", "pip", "install", "-q", "--no-index", "--disable-pip-version-check")

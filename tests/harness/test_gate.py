@@ -17,6 +17,19 @@ from harness.gate import (
 from harness.results import Outcome, RunResult, TestResult
 
 
+def test_a_parent_that_ends_early_is_no_fair_task() -> None:
+    """What passes on a parent whose run broke off is unknown, so nothing counts as fail-to-pass."""
+    verdict = judge_pair(run("a", completed=False, returncode=1), run("a b"))
+    assert verdict is not None
+    assert verdict.rejection is Rejection.PARENT_FAILS
+
+
+def test_a_repeated_run_that_ends_early_is_flaky() -> None:
+    """A run that broke off once decides nothing."""
+    verdict = judge([run("a")] * 3, [run("a b"), run("a b", completed=False), run("a b")])
+    assert verdict.rejection is Rejection.FLAKY
+
+
 def run(passed: str = "", failed: str = "", *, seconds: float = 1.0, **more: object) -> RunResult:
     """Return a run; tests are named by single words."""
     outcomes = dict.fromkeys(passed.split(), Outcome.PASSED) | dict.fromkeys(failed.split(), Outcome.FAILED)

@@ -54,6 +54,13 @@ def test_tampered_when_pytest_ended_without_its_record() -> None:
     assert (result.verdict, result.f2p_passed) == (Verdict.TAMPERED, 1)
 
 
+@pytest.mark.parametrize("signal", [4, 6, 7, 8, 11])
+def test_a_crash_is_the_codes_doing(signal: int) -> None:
+    """Code that brings a crash signal upon itself has not passed its tests, and the environment is not to blame."""
+    result = grade([run(GOOD, completed=False, code=-signal)], REQUIRED)
+    assert (result.verdict, f"signal {signal}" in result.reason) == (Verdict.NOT_RESOLVED, True)
+
+
 def test_env_broken_when_a_signal_ended_the_run() -> None:
     """A signal without a timeout is the machine's doing, and the reason names it."""
     result = grade([run(GOOD, completed=False, code=-9)], REQUIRED)

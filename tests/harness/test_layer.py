@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.envs.interpreters import find_interpreter
-from harness.envs.layer import Layer, LayerStore, layer_key, static_roots
+from harness.envs.layer import Layer, LayerStore, shared_key, static_roots
 from harness.envs.template import Template, TemplateStore, Wheels
 from harness.errors import PythonMissing
 from harness.manifest import Environment, Lock
@@ -225,12 +225,47 @@ def test_the_key_follows_packaging_not_code(template: Template) -> None:
     base = {"pyproject.toml": PROJECT, **SRC, "tests/conftest.py": "", "tests/test_a.py": ""}
 
     def key(**changes: str) -> str:
-        return layer_key(template, tree_of({**base, **{k.replace("__", "/"): v for k, v in changes.items()}}), {})
+        return shared_key(template, tree_of({**base, **{k.replace("__", "/"): v for k, v in changes.items()}}), {})
 
-    assert key() == layer_key(template, tree_of({**base, "src/demo/core.py": "changed", "tests/conftest.py": "x"}), {})
-    assert key() != layer_key(template, tree_of({**base, "pyproject.toml": PROJECT + "# more\n"}), {})
-    assert key() != layer_key(template, tree_of({**base, "src/other/__init__.py": ""}), {})
-    assert key() != layer_key(template, tree_of(base), {"A": "1"})
+    assert key() == shared_key(template, tree_of({**base, "src/demo/core.py": "changed", "tests/conftest.py": "x"}), {})
+    assert key() != shared_key(template, tree_of({**base, "pyproject.toml": PROJECT + "# more\n"}), {})
+    assert key() != shared_key(template, tree_of({**base, "src/other/__init__.py": ""}), {})
+    assert key() != shared_key(template, tree_of(base), {"A": "1"})
+
+
+def test_what_a_build_reads_from_sources_is_not_lent_to_another_tree(store: LayerStore, template: Template) -> None:
+    """A version that setup.py reads from the code is that of the very tree, in whatever order they come."""
+    setup = "import re, setuptools\nv = re.search(r'(\\d+)', open('demo.py').read())[1]\nsetuptools.setup(name='demo', version=v, py_modules=['demo'])\n"
+    first = layer_of(store, template, {"setup.py": setup, "demo.py": "V = 1\n"})
+    second = layer_of(store, template, {"setup.py": setup, "demo.py": "V = 2\n"})
+    versions = [
+        "".join(name.partition(".dist-info")[0] for name in layer.files if name.endswith("METADATA"))
+        for layer in (first, second)
+    ]
+    assert versions == ["demo-1", "demo-2"]
+    assert first.key != second.key
+
+
+def test_generated_files_come_from_the_tree_that_is_tested(store: LayerStore, template: Template) -> None:
+    """A table that the build makes from data is made from the data of the tree itself."""
+    setup = "import setuptools\nopen('table.py', 'w').write('T = ' + open('data.txt').read())\nsetuptools.setup(name='demo', version='1', py_modules=['table'])\n"
+    made = [layer_of(store, template, {"setup.py": setup, "data.txt": f"{n}\n"}).generated["table.py"] for n in (1, 2)]
+    assert made == [b"T = 1\n", b"T = 2\n"]
+
+
+def test_trees_that_share_their_packaging_files_share_a_static_build(store: LayerStore, template: Template) -> None:
+    """With everything declared in pyproject.toml a change of code costs no build."""
+    layer_of(store, template, {"pyproject.toml": PROJECT, **SRC})
+    layer_of(store, template, {"pyproject.toml": PROJECT, **SRC, "src/demo/core.py": "def f():\n    return 2\n"})
+    assert len(list(store.root.rglob("*.json"))) == 1
+
+
+def test_a_build_that_was_stopped_is_asked_again(store: LayerStore, template: Template) -> None:
+    """A killed build leaves a static layer for now and nothing in the store."""
+    setup = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    layer = layer_of(store, template, {"setup.py": setup, **SRC})
+    assert layer.how.startswith("static")
+    assert list(store.root.rglob("*.json")) == []
 
 
 def test_static_roots() -> None:

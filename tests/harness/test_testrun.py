@@ -22,7 +22,7 @@ Run = Callable[..., RunResult]
 def request_for(template: Template, files: Mapping[str, str], *names: str, command: str = "pytest") -> TestRequest:
     """Return a request for a tree without packaging files."""
     tree = tree_of(files)
-    layer = Layer("static", {}, {}, static_roots(tree), "static: given by the test")
+    layer = Layer({}, {}, static_roots(tree), "static: given by the test")
     return TestRequest(tree, template, layer, parse_test_command(command.split()), names, limits=Limits(wall_s=30))
 
 
@@ -225,7 +225,7 @@ def test_the_module_form_puts_the_tree_on_the_path(template: Template) -> None:
     """`python -m pytest` imports from the working directory; `pytest` alone does not."""
     files = {"lib/helper.py": "X = 1\n", "pytest.ini": "[pytest]\naddopts = --import-mode=importlib\n",
              "tests/test_it.py": "def test():\n    import lib.helper\n"}  # fmt: skip
-    nowhere = Layer("none", {}, {}, (), "static")
+    nowhere = Layer({}, {}, (), "static")
     for command, passed in (("python -m pytest", 1), ("pytest", 0)):
         request = replace(request_for(template, files, command=command), layer=nowhere)
         assert len(run_tests(request).passed) == passed
@@ -271,7 +271,7 @@ def test_the_key_changes_with_every_input_but_the_time_limit(template: Template)
     others = [
         replace(base, tree=base.tree.replace({"test_it.py": b"def test(): pass \n"})),
         replace(base, template=replace(template, key="other")),
-        replace(base, layer=replace(layer, key="other")),
+        replace(base, layer=replace(layer, roots=("other",))),
         replace(base, command=parse_test_command(["pytest", "--strict-markers"])),
         replace(base, command=parse_test_command(["pytest", "tests"])),
         replace(base, command=parse_test_command(["python", "-m", "pytest"])),
