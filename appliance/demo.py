@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, NotFound
 from appliance.home import CONFIG_NAME, Home, open_home
 from appliance.intake import import_into
 from appliance.pool import worker_pool
@@ -52,8 +52,11 @@ class Demo:
         """Run the demo; return whether everything came out as it must."""
         started = time.monotonic()
         home = self.new_home()
+        names = sample_names(self.samples) if self.samples.is_dir() else ()
+        if not names:
+            raise NotFound(f"{self.samples} holds no samples", hint="Run the demo in the checkout, or name --samples.")
         with self.step("Sample libraries become git repositories, and those become repo packages (connected side)"):
-            packages = [self.prepare(name) for name in sample_names(self.samples)]
+            packages = [self.prepare(name) for name in names]
         with self.step("A package with one changed byte arrives at the appliance"):
             refused = self.refuse_damaged(home, packages[0])
         with self.step("The intact packages arrive; every commit has to pass the gold gate"):
@@ -134,7 +137,7 @@ class Demo:
         answerers = make_routes(answerer, {}, None)
         with worker_pool(self.workers) as pool:
             for package in curated.package_ids():
-                options = RunOptions(package, answerers, None, 1, self.workers, 0, 0.0, use_cache=True)
+                options = RunOptions(package, answerers, None, 1, self.workers, 0, 0.0, use_cache=False)
                 verdicts: Counter[str] = Counter()
                 for _, attempt_id in run_attempts(plan_jobs(home, curated, options), raw, pool, self.workers):
                     verdicts[raw.headline(attempt_id)["verdict"]] += 1

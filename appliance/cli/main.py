@@ -95,10 +95,16 @@ def run(arguments: list[str]) -> int:
 
 def _as_failure(err: Exception) -> Any:  # noqa: ANN401 - keeps the top of this module to click alone
     """Return the failure that a person can act on, or None for what is a bug."""
+    import sqlite3  # noqa: PLC0415 - `--help` must stay fast
+
     from harness.errors import DiskFull, Failure  # noqa: PLC0415
 
     if isinstance(err, OSError) and err.errno in {errno.ENOSPC, errno.EDQUOT}:
         return DiskFull(str(err))
+    if isinstance(err, (OSError, sqlite3.OperationalError)):
+        from appliance.errors import OsFailure  # noqa: PLC0415
+
+        return OsFailure(str(err))
     return err if isinstance(err, Failure) else None
 
 

@@ -12,6 +12,7 @@ from appliance.cli.output import Progress, dry_run_option, emit, json_option, ta
 
 EXIT_WITH_WARNINGS = 3
 EXIT_INTEGRITY = 12
+NOTE_CHARS = 90
 
 
 @click.group()
@@ -48,15 +49,19 @@ def prepare(  # noqa: PLR0917 - click passes options by name
     Example:
       appliance package prepare https://example.org/tool.git --out /media/usb --since 2024-01-01
     """  # noqa: D301 - \b is click's mark for text that must not be wrapped
-    from harness.testrun import parse_test_command  # noqa: PLC0415 - commands import what they use when they run
+    from harness.testrun import UnknownTestCommand, parse_test_command  # noqa: PLC0415 - commands import what they use when they run
     from ingest.prepare.options import PrepareOptions  # noqa: PLC0415
     from ingest.prepare.prepare import prepare as write_package  # noqa: PLC0415
     from ingest.prepare.trial import prove_in_sandbox  # noqa: PLC0415
 
-    command = tuple(shlex.split(test_command))
-    parse_test_command(command)
+    try:
+        command = tuple(shlex.split(test_command))
+        parse_test_command(command)
+    except (ValueError, UnknownTestCommand) as err:
+        raise click.BadParameter(str(err), param_hint="--test-command") from err
     options = PrepareOptions(
-        source=source, out=out, name=name, python=python, limit=limit, since=since, requirements=requirements,
+        source=source, out=out.absolute(), name=name, python=python, limit=limit, since=since,
+        requirements=requirements,
         test_command=command, test_scope=test_scope, organisation=organisation, domain=domain, license=license_,
         sequence=sequence, dry_run=dry_run,
     )  # fmt: skip
@@ -107,7 +112,7 @@ def describe_prepared(report: dict[str, Any], *, dry_run: bool = False) -> str:
         "",
         table(("environment", "commits", "wheels", "lock", "until", "tests pass", "note"), [
             (env["id"], env["commits"], env["wheels"], env["lock"]["taken"], (env["lock"]["exclude_newer"] or "")[:10],
-             _proof(env["proof"]), (env["proof"] or {}).get("note", "")[:60] or env["lock"].get("note", "")[:60])
+             _proof(env["proof"]), _short((env["proof"] or {}).get("note", "") or env["lock"].get("note", "")))
             for env in report["environments"]
         ]),
     ]  # fmt: skip
@@ -119,6 +124,10 @@ def describe_prepared(report: dict[str, Any], *, dry_run: bool = False) -> str:
     lines += [f"{size:.1f} MiB, {sum(report['seconds'].values()):.0f} s", f"package: {report['package']}"]
     lines.append(f"  next: appliance package inspect {report['package']}, then carry it to the appliance")
     return "\n".join(lines)
+
+
+def _short(note: str) -> str:
+    return note if len(note) <= NOTE_CHARS else f"{note[:NOTE_CHARS]}... (whole in --json)"
 
 
 def _proof(proof: dict[str, Any] | None) -> str:
@@ -149,6 +158,10 @@ def describe_inventory(document: dict[str, Any], *, show_files: bool) -> str:
         for file in document["files"]
         if show_files or file["state"] != "ok"
     ]
-    verdict = "the files are exactly those that the manifest lists" if document["matches"] else "NOT AS LISTED"
-    lines.append(f"{verdict}; next: appliance ingest import {document['directory']}")
+    if document["matches"]:
+        lines.append(
+            f"the files are those that the manifest lists; next: appliance ingest import {document['directory']}"
+        )
+    else:
+        lines.append("NOT AS LISTED; next: copy the package to the medium again, or prepare it anew")
     return "\n".join(lines)

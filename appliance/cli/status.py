@@ -61,7 +61,7 @@ def _next_step(
 ) -> str:
     if not packages:
         return "appliance ingest import DIR"
-    untried = [str(package["name"]) for package in packages if package["id"] not in verdicts and package["validated"]]
+    untried = [str(package["id"]) for package in packages if package["id"] not in verdicts and package["validated"]]
     if untried:
         return f"appliance harness run --package {untried[0]} --answerer lexical"
     if refused:

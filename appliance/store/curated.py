@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from appliance.errors import NotFound
+from appliance.errors import Ambiguous, NotFound
 from appliance.store.database import open_database, transaction
 from harness.goldgate import GateReport
 from harness.grade import Required
@@ -96,7 +96,7 @@ class CuratedStore:
             known = ", ".join(self.package_ids()) or "none"
             raise NotFound(f"no package {name!r} is integrated; integrated are: {known}")
         if len(ids) > 1:
-            raise NotFound(f"{name!r} names {len(ids)} packages", hint=f"Say which one: {', '.join(ids)}")
+            raise Ambiguous(f"{name!r} names {len(ids)} packages", hint=f"Say which one: {', '.join(ids)}")
         return ids[0]
 
     def commits(self, package: str) -> list[StoredCommit]:

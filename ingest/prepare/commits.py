@@ -190,13 +190,12 @@ def _by_content(git: GitRepo, mined: MinedCommit, rules: CommitRules) -> str | C
 def kinds(source_files: int, test_files: int, *, new_symbols: bool) -> tuple[str, ...]:
     """Return the planning kinds that a commit exercises (seed 004, 6.9).
 
-    A mixed commit exercises all that fit: step-plan and test-plan, and meta-plan from four files.
-    A wide source-only commit without new symbols is a sequence of edits, so a step-plan.
+    Four source files with new symbols want a decomposition first; a mixed commit exercises all that
+    fit. A wide commit without new symbols is a sequence of edits, so a step-plan.
     """
     mixed = test_files > 0
-    wide = source_files + test_files if mixed else source_files
-    meta = wide >= META_PLAN_FILES and (mixed or new_symbols)
-    step = source_files < META_PLAN_FILES or mixed or not meta
+    meta = source_files >= META_PLAN_FILES and new_symbols
+    step = mixed or not meta
     return tuple(kind for kind, fits in zip(KINDS, (meta, step, mixed), strict=True) if fits)
 
 

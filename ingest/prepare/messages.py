@@ -60,7 +60,10 @@ EMPTY_WORDS = frozenset(_EMPTY.split())
 """Words that do not name an object of the task."""
 
 _PREFIXES = re.compile(r"^\s*(?:\[[^\]]{1,40}\]\s*|[\w./-]{1,40}(?: [\w./-]{1,20}){0,2}(?:\([^)]{1,60}\))?!?:\s+)")
-_PULL_REQUEST = re.compile(r"\s*[(\[]?(?:#|gh-|GH-)\d+[)\]]?\s*$")
+_PULL_REQUEST = re.compile(
+    r"\s*(?:[(\[](?:(?:closes|fixes|resolves|refs?|see|issue|pr)\b:?\s*)?(?:#|gh-)\d+[)\]]|(?:#|gh-)\d+)\s*$",
+    re.IGNORECASE,
+)
 _TRAILER = re.compile(
     r"^(?:signed-off-by|co-authored-by|reviewed-by|acked-by|tested-by|change-id|closes?|fix(?:es)?|refs?|see|"
     r"for more information, see|updates|pull request|pr-url)\b.{0,3}(?:\s|#|http).*$",

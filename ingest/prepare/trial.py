@@ -62,7 +62,7 @@ class _Trial:
         except EnvironmentUnresolvable as err:
             return EnvironmentProof(environment.id, ok=False, note=str(err)[:NOTE_CHARS])
         proof = self.run(environment, template, newest)
-        if oldest.sha != newest.sha and not self.run(environment, template, oldest).ok:
+        if proof.ok and oldest.sha != newest.sha and not self.run(environment, template, oldest).ok:
             return replace(proof, note=f"no test passes at its oldest commit {oldest.sha[:10]}; consider --since")
         return proof
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import NotFound
+from appliance.errors import Ambiguous, NotFound
 from appliance.store.curated import CuratedStore
 from harness.gate import GateVerdict, Rejection, reject
 from harness.goldgate import GateReport
@@ -108,7 +108,7 @@ def test_a_name_with_several_sequences_is_never_guessed(curated: CuratedStore) -
     """Two sequences of one name are both offered, and each is found by its id."""
     curated.add_package(MANIFEST, DIGEST, REPORTS)
     curated.add_package(replace(MANIFEST, sequence=2), DIGEST, REPORTS)
-    with pytest.raises(NotFound) as caught:
+    with pytest.raises(Ambiguous) as caught:
         curated.resolve("abacus")
     assert "abacus-2, abacus-1" in caught.value.hint
     assert curated.resolve("abacus-2") == "abacus-2"

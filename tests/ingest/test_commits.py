@@ -192,7 +192,8 @@ def test_since_cuts_by_committer_date(history: History) -> None:
         (4, 0, True, ("meta-plan",)),
         (4, 0, False, ("step-plan",)),
         (1, 1, True, ("step-plan", "test-plan")),
-        (2, 2, False, ("meta-plan", "step-plan", "test-plan")),
+        (2, 2, True, ("step-plan", "test-plan")),
+        (4, 1, False, ("step-plan", "test-plan")),
         (5, 1, True, ("meta-plan", "step-plan", "test-plan")),
     ],
 )
