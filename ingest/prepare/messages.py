@@ -60,6 +60,16 @@ EMPTY_WORDS = frozenset(_EMPTY.split())
 """Words that do not name an object of the task."""
 
 _PREFIXES = re.compile(r"^\s*(?:\[[^\]]{1,40}\]\s*|[\w./-]{1,40}(?: [\w./-]{1,20}){0,2}(?:\([^)]{1,60}\))?!?:\s+)")
+_CONVENTIONAL = re.compile(r"^\s*(\w+)(?:\([^)]{1,60}\))?!?:\s")
+IMPLIED_VERBS = {
+    "feat": "add",
+    "feature": "add",
+    "fix": "fix",
+    "bugfix": "fix",
+    "perf": "improve",
+    "refactor": "refactor",
+}
+"""Types of conventional commits to the verb that their subject leaves out."""
 _PULL_REQUEST = re.compile(
     r"\s*(?:[(\[](?:(?:closes|fixes|resolves|refs?|see|issue|pr)\b:?\s*)?(?:#|gh-)\d+[)\]]|(?:#|gh-)\d+)\s*$",
     re.IGNORECASE,
@@ -171,8 +181,12 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _words(message: str) -> list[str]:
+    """Return the words of the subject; `feat: X` and the like say the verb before the colon."""
     stripped = (word.strip(".,;:!?\"'()") for word in bare_subject(message).split())
-    return [word for word in stripped if word]
+    words = [word for word in stripped if word]
+    said = _CONVENTIONAL.match(subject(message))
+    implied = IMPLIED_VERBS.get(said[1].lower()) if said else None
+    return [implied, *words] if implied and words and not _is_verb(words[0]) else words
 
 
 def _has_verb_and_object(words: Sequence[str]) -> bool:

@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,9 @@ from harness.manifest import MANIFEST_NAME, FileEntry, Manifest, manifest_bytes,
 from ingest.errors import PackageExists
 
 CHUNK_BYTES = 1 << 20
+UNFINISHED = ".unfinished"
+LEFTOVER_S = 86_400
+"""Age after which an unfinished package is nobody's work any more."""
 
 
 def next_sequence(out: Path, name: str) -> int:
@@ -34,7 +38,10 @@ def unfinished(out: Path, package_id: str) -> Iterator[Path]:
     if (out / package_id).exists():
         raise PackageExists(f"{out / package_id} is already there")
     out.mkdir(parents=True, exist_ok=True)
-    scratch = Path(mkdtemp(prefix=f".{package_id}.", suffix=".unfinished", dir=out))
+    for leftover in out.glob(f".*{UNFINISHED}"):  # of a preparation that was killed
+        if time.time() - leftover.lstat().st_mtime > LEFTOVER_S:
+            shutil.rmtree(leftover, ignore_errors=True)
+    scratch = Path(mkdtemp(prefix=f".{package_id}.", suffix=UNFINISHED, dir=out))
     try:
         yield scratch
     finally:

@@ -272,3 +272,23 @@ def test_layout_and_docstrings_are_no_behaviour() -> None:
     """Comments, docstrings and reformatting change no code; unreadable code counts as changed."""
     assert not compare("a.py", "x = [1,2]\n", "x = [\n    1,\n    2,\n]  # two\n").is_behaviour
     assert compare("a.py", "print 'old'\n", "print 'new'\n").is_behaviour
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("feat: PEP 695 type parameter syntax for Python 3.12+", True),
+        ("fix(parser)!: wrong column of decorators", True),
+        ("perf: tokenizer start-up", True),
+        ("chore: linters and such", False),
+        ("feat: misc", False),
+    ],
+)
+def test_a_conventional_type_says_the_verb(message: str, expected: bool) -> None:
+    """What stands before the colon counts as the action verb that the subject leaves out."""
+    assert is_descriptive(message) is expected
+
+
+def test_a_closing_reference_is_no_part_of_the_task() -> None:
+    """Only the reference goes, not half of its bracket."""
+    assert task_text("Fix unit tests in Python 3.10 (Closes: #192)") == "Fix unit tests in Python 3.10"
