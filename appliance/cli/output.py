@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -36,28 +37,51 @@ def dry_run_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Progress:
-    """A callable that shows the last line of progress."""
+    """A callable that shows the last line of progress, and says now and then that it still goes on."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, interval_s: float = QUIET_INTERVAL_S) -> None:
         self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._last = float("-inf")
-        self._shown = False
+        self._interval_s = interval_s
+        self._last_print = float("-inf")
+        self._line = ""
+        self._since = 0.0
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._heart: threading.Thread | None = None
 
     def __call__(self, line: str) -> None:
         """Show a line of progress."""
-        now = time.monotonic()
-        if self._terminal:
-            click.echo("\r" + line[:_WIDTH].ljust(_WIDTH), err=True, nl=False)
-            self._shown = True
-        elif now - self._last >= QUIET_INTERVAL_S:
-            click.echo(line.encode("ascii", "replace").decode(), err=True)
-            self._last = now
+        with self._lock:
+            self._line, self._since = line, time.monotonic()
+            if self._terminal or self._since - self._last_print >= self._interval_s:
+                self._print(line)
+            if self._heart is None:
+                self._ended.clear()
+                self._heart = threading.Thread(target=self._beat, daemon=True)
+                self._heart.start()
 
     def done(self) -> None:
-        """Clear the line on a terminal."""
-        if self._shown:
-            click.echo("\r" + " " * _WIDTH + "\r", err=True, nl=False)
-            self._shown = False
+        """End the heartbeat, and clear the line on a terminal."""
+        self._ended.set()
+        if self._heart is not None:
+            self._heart.join()
+            self._heart = None
+            if self._terminal:
+                click.echo("\r" + " " * _WIDTH + "\r", err=True, nl=False)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self._interval_s):
+            with self._lock:
+                quiet_s = time.monotonic() - self._since
+                if quiet_s >= self._interval_s:
+                    self._print(f"{self._line} ... {quiet_s:.0f} s ago, still at work")
+
+    def _print(self, line: str) -> None:
+        self._last_print = time.monotonic()
+        if self._terminal:
+            click.echo("\r" + line[:_WIDTH].ljust(_WIDTH), err=True, nl=False)
+        else:
+            click.echo(line.encode("ascii", "replace").decode(), err=True)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
