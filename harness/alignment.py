@@ -27,7 +27,7 @@ class Alignment:
     """Shares are between 0 and 1; lists are sorted."""
 
     file_recall: float
-    """Share of the required files of the commit that the plan names; 1 when there are none."""
+    """Share of the files that the commit changes which the plan names; 1 when there are none."""
     file_precision: float
     """Share of the planned files that the commit changes; an empty plan has 0, unless nothing was to do."""
     symbol_recall: float
@@ -43,12 +43,7 @@ class Alignment:
     unplanned_edits: tuple[str, ...]
     """Files that were edited although no step names them."""
     missing_files: tuple[str, ...]
-    """Required files of the commit that no step names."""
-
-    @property
-    def adhered(self) -> bool:
-        """Whether every edit was planned."""
-        return not self.unplanned_edits
+    """Files that the commit changes and no step names."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the values as they are stored, ready for JSON."""
@@ -63,29 +58,22 @@ class Alignment:
         }
 
 
-def align(
-    planned: Sequence[Step], edited: Iterable[str], gold_steps: Sequence[Step], *, required: Iterable[str] | None = None
-) -> Alignment:
-    """Compare a plan, in the order of its execution, and the edited paths with the gold steps.
-
-    `required` narrows recall to the gold files without which the tests fail, where that is known; a
-    planned file that the commit changes is right either way.
-    """
+def align(planned: Sequence[Step], edited: Iterable[str], gold_steps: Sequence[Step]) -> Alignment:
+    """Compare a plan, in the order of its execution, and the edited paths with the gold steps."""
     gold_files = {step.file for step in gold_steps}
-    required_files = gold_files if required is None else gold_files & set(required)
     planned_files = {step.file for step in planned}
     whole = {step.file for step in gold_steps if step.action != "modify"}
     wanted = [_symbol(step, whole) for step in gold_steps]
     named = [_symbol(step, whole) for step in planned]
-    needed = {symbol for symbol in wanted if symbol[0] in required_files}
+    needed = set(wanted)
     return Alignment(
-        file_recall=_recall(len(required_files & planned_files), len(required_files)),
+        file_recall=_recall(len(gold_files & planned_files), len(gold_files)),
         file_precision=_precision(len(planned_files & gold_files), len(planned_files), len(gold_files)),
         symbol_recall=_recall(sum(_covered(symbol, named) for symbol in needed), len(needed)),
         symbol_precision=_precision(sum(_covered(s, wanted) for s in set(named)), len(set(named)), len(wanted)),
         order_consistency=_order_consistency(gold_steps, wanted, named),
         unplanned_edits=tuple(sorted(set(edited) - planned_files)),
-        missing_files=tuple(sorted(required_files - planned_files)),
+        missing_files=tuple(sorted(gold_files - planned_files)),
     )
 
 

@@ -20,7 +20,10 @@ from harness.plan import (
     parse_task_analysis,
 )
 from harness.schemas import check
-from harness.stages import PrecisionFacts, ScopeFacts, Stage, StageCall
+from harness.stages import PrecisionFacts, ScopeFacts, StageCall
+
+NOTHING = "NOTHING"
+"""The execute-code answer for a step whose file needs no change; part of the answer, so a recording has it."""
 
 
 def document(call: StageCall, text: str) -> dict[str, Any]:
@@ -68,17 +71,6 @@ def part_plan(call: StageCall, text: str) -> PartPlan:
     return parse_part_plan(document(call, text))
 
 
-def validate(call: StageCall, text: str) -> str | None:
-    """Return why an answer is not usable, or None; execute-code answers are judged when applied."""
-    readers = {
-        Stage.TASK_ANALYSIS: task_analysis, Stage.SCOPE: scope, Stage.PRECISION: precision,
-        Stage.META_PLAN: meta_plan, Stage.STEP_PLAN: part_plan, Stage.TEST_PLAN: part_plan,
-    }  # fmt: skip
-    reader = readers.get(call.stage)
-    if reader is None:
-        return None
-    try:
-        reader(call, text)
-    except AnswerInvalid as err:
-        return str(err)
-    return None
+def is_nothing(text: str) -> bool:
+    """Return whether an execute-code answer says that its file needs no change for the step."""
+    return text.strip() == NOTHING

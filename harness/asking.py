@@ -1,7 +1,7 @@
 """Put stage calls to a model and keep what was sent and what came back.
 
 One `Interview` per attempt. A prompt that does not fit its window is refused before it is sent;
-an answer that cannot be used is kept with the reason.
+an answer that cannot be used is kept with the reason, and so is a prompt that was refused.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from harness.ports import Model, TokenCounter
 from harness.prompts import render
 from harness.record import CallRecord
 from harness.schemas import schema
-from harness.stages import WINDOW_TOKENS, Facts, Stage, StageCall
+from harness.stages import WINDOW_TOKENS, Answer, Facts, Stage, StageCall
 
 V = TypeVar("V")
 CHARS_PER_TOKEN = 3
+NO_ANSWER = Answer("", "none", "harness")
+"""What is kept of a call that nobody answered."""
 
 
 def estimate_tokens(text: str) -> int:
@@ -35,8 +37,6 @@ class Interview:
     def __init__(self, model: Model, *, seed: int, temperature: float, count: TokenCounter = estimate_tokens) -> None:
         self.calls: list[CallRecord] = []
         self.count = count
-        self.nothing_to_do = False
-        """The last answer said that its step needs no change."""
         self._model = model
         self._seed = seed
         self._temperature = temperature
@@ -55,11 +55,16 @@ class Interview:
         self._ordinals[stage] += 1
         tokens = self.count(call.prompt)
         if tokens > call.window_tokens:
-            raise ContextOverflow(f"the {stage} prompt has {tokens} tokens, its window {call.window_tokens}")
+            problem = f"the {stage} prompt has {tokens} tokens, its window {call.window_tokens}"
+            self._keep(call, NO_ANSWER, tokens, 0.0, problem)
+            raise ContextOverflow(problem)
         started = time.perf_counter()
-        answer = self._model.answer(call)
+        try:
+            answer = self._model.answer(call)
+        except AnswerInvalid as err:  # somebody who knows that there is no valid answer to give
+            self._keep(call, NO_ANSWER, tokens, time.perf_counter() - started, str(err))
+            raise
         seconds = time.perf_counter() - started
-        self.nothing_to_do = bool(answer.meta.get("nothing_to_do"))
         problem = ""
         try:
             return read(call, answer.text)
@@ -67,14 +72,17 @@ class Interview:
             problem = str(err)
             raise
         finally:
-            self.calls.append(
-                CallRecord(
-                    stage=stage.value, ordinal=call.ordinal, prompt=call.prompt, answer=answer.text,
-                    answerer=answer.answerer, source=answer.source, adapter=answer.adapter, seed=call.seed,
-                    temperature=call.temperature, prompt_tokens=tokens, tokens_in=answer.tokens_in,
-                    tokens_out=answer.tokens_out, seconds=seconds, problem=problem,
-                )
-            )  # fmt: skip
+            self._keep(call, answer, tokens, seconds, problem)
+
+    def _keep(self, call: StageCall, answer: Answer, tokens: int, seconds: float, problem: str) -> None:
+        self.calls.append(
+            CallRecord(
+                stage=call.stage.value, ordinal=call.ordinal, prompt=call.prompt, answer=answer.text,
+                answerer=answer.answerer, source=answer.source, adapter=answer.adapter, seed=call.seed,
+                temperature=call.temperature, prompt_tokens=tokens, tokens_in=answer.tokens_in,
+                tokens_out=answer.tokens_out, seconds=seconds, problem=problem,
+            )
+        )  # fmt: skip
 
     def task_analysis(self, facts: Facts) -> TaskAnalysis:
         """Ask what the task is about."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from harness.context import ContextItem, ContextPackage, Decision
 from harness.index.repo import RepoIndex
+from harness.index.syntax import source_lines, source_text
 from harness.ports import TokenCounter
 from harness.stages import SymbolCard
 from harness.tree import Tree
@@ -28,7 +29,11 @@ def assemble(
     decisions = list(made)
     chosen: list[ContextItem] = []
     spent = 0
-    for item, score in _wanted(tree, index, cards, tiers):
+    texts, unreadable = _texts(tree, [card.path for card in cards if tiers[card.path, card.symbol] != "excluded"])
+    for path, problem in unreadable.items():
+        score = max(card.score for card in cards if card.path == path)
+        decisions.append(Decision("context", path, "", "omitted", score, problem))
+    for item, score in _wanted(texts, index, [card for card in cards if card.path in texts], tiers):
         cost = count(item.text)
         if spent + cost > BUDGET_TOKENS:
             reason = f"{cost} tokens do not fit in what is left of {BUDGET_TOKENS}"
@@ -41,8 +46,20 @@ def assemble(
     return ContextPackage(tuple(chosen), tuple(decisions))
 
 
+def _texts(tree: Tree, paths: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the texts by path, decoded as Python would, and why the others have none."""
+    texts: dict[str, str] = {}
+    unreadable: dict[str, str] = {}
+    for path in dict.fromkeys(paths):
+        try:
+            texts[path] = source_text(tree.read(path))
+        except ValueError as err:
+            unreadable[path] = str(err)
+    return texts, unreadable
+
+
 def _wanted(
-    tree: Tree, index: RepoIndex, cards: Sequence[SymbolCard], tiers: Mapping[tuple[str, str], str]
+    texts: Mapping[str, str], index: RepoIndex, cards: Sequence[SymbolCard], tiers: Mapping[tuple[str, str], str]
 ) -> list[tuple[ContextItem, float]]:
     """Return the items in the order in which they may spend the budget."""
     items: dict[tuple[str, str], tuple[ContextItem, float]] = {}
@@ -50,7 +67,7 @@ def _wanted(
         for card in sorted(cards, key=lambda card: (-card.score, card.path, card.symbol)):
             if tiers[card.path, card.symbol] != tier or (card.path, "") in items:
                 continue
-            item = _item(tree, index, card, tier)
+            item = _item(texts[card.path], index, card, tier)
             if item.symbol == "":
                 for key in [key for key in items if key[0] == card.path]:
                     del items[key]
@@ -58,8 +75,8 @@ def _wanted(
     return [entry for entry in items.values() if not _inside_another(entry[0], items)]
 
 
-def _item(tree: Tree, index: RepoIndex, card: SymbolCard, tier: str) -> ContextItem:
-    lines = tree.text(card.path).splitlines()
+def _item(text: str, index: RepoIndex, card: SymbolCard, tier: str) -> ContextItem:
+    lines = source_lines(text)
     symbol = next((s for s in index.modules[card.path].symbols if s.qualname == card.symbol), None)
     if len(lines) <= WHOLE_FILE_LINES:
         return ContextItem(card.path, "", tier, 1, max(len(lines), 1), "\n".join(lines))

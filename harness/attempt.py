@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from harness.alignment import align
+from harness.answerers import ANSWERER_FORMAT
 from harness.asking import Interview
-from harness.case import Case, patch
+from harness.case import Case, patch, path_conflict
 from harness.errors import EnvironmentUnresolvable, PythonMissing, ReplayMissing
 from harness.grade import Grade, Required, Verdict, grade, needs_rerun
 from harness.manifest import Commit
@@ -59,7 +60,8 @@ class AttemptJob:
         parts = [
             HARNESS_FORMAT, PROMPT_FORMAT, self.places.package.name, self.commit.sha, self.commit.task,
             sorted(self.routes.items()), self.answers_sha256, self.attempt, self.seed, self.temperature,
-            sorted(self.required.f2p), sorted(self.required.p2p), sorted(self.test_files),
+            sorted(self.required.f2p), sorted(self.required.p2p), sorted(self.test_files), self.limit_s,
+            self.commit.kinds, self.commit.environment, ANSWERER_FORMAT,
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -84,6 +86,7 @@ class _Attempt:
         self.cached = False
         self.tree_sha256 = ""
         self.template_key = ""
+        self.required = job.required
 
     def record(self) -> AttemptRecord:
         job = self.job
@@ -99,13 +102,15 @@ class _Attempt:
         question = as_question(job.commit.task, job.commit.kinds, case.parent, facts)
         trajectory = Trajectory(candidate=case.parent)
         try:
-            trajectory = run_pipeline(question, index, interview)
-            self.seconds |= trajectory.seconds
-            self.lap("pipeline")
+            try:
+                run_pipeline(question, index, interview, trajectory)
+            finally:
+                self.seconds |= trajectory.seconds
+                self.lap("pipeline")
             verdict = self.verdict(case, trajectory)
         except _INFRASTRUCTURE as err:
-            trajectory.calls = interview.calls
-            verdict = Grade(Verdict.ENV_BROKEN, f"{type(err).__name__}: {err}", 0, 0)
+            words = "; ".join(filter(None, [trajectory.reason, f"{type(err).__name__}: {err}"]))
+            verdict = Grade(Verdict.ENV_BROKEN, words, 0, 0)
         self.lap("grade")
         return self.finished(case, trajectory, verdict)
 
@@ -114,19 +119,26 @@ class _Attempt:
         if trajectory.stopped is not None:
             return Grade(trajectory.stopped, trajectory.reason, 0, 0)
         tree = case.graded(trajectory.candidate)
+        both = path_conflict(tree)
+        if both is not None:
+            reason = f"{both} is a file and a folder at once: an edit contradicts the tests of the commit"
+            return Grade(Verdict.EDIT_FAILED, reason, 0, 0)
         self.tree_sha256 = tree.sha256
-        request = self.bench.request(case, tree, self.job.test_files, self.job.limit_s)
+        further = self.bench.further(case, trajectory.candidate, self.job.test_files)
+        self.required = Required(self.required.f2p, self.required.p2p | further.p2p)
+        files = (*self.job.test_files, *further.files)
+        request = self.bench.request(case, tree, files, self.job.limit_s + further.limit_s)
         self.template_key = request.template.key
+        shadow = self.bench.shadow(case, trajectory.candidate, request)
+        if shadow is not None:
+            return Grade(Verdict.TAMPERED, f"{shadow} would stand before a module that the tests rely on", 0, 0)
         run, self.cached = self.bench.run(request)
         self.runs, self.run_keys = [run], [request.key]
-        if needs_rerun(run, self.job.required):
+        if needs_rerun(run, self.required):
             self.runs += [self.bench.run_fresh(request) for _ in range(RERUNS)]
             self.run_keys += [request.key] * RERUNS
         self.lap("test")
-        verdict = grade(self.runs, self.job.required)
-        if trajectory.reason and verdict.verdict is Verdict.NOT_RESOLVED:
-            return Grade(verdict.verdict, trajectory.reason, verdict.f2p_passed, verdict.p2p_passed, verdict.failing)
-        return verdict
+        return grade(self.runs, self.required, problem=trajectory.reason)
 
     def finished(self, case: Case, trajectory: Trajectory, verdict: Grade) -> AttemptRecord:
         job = self.job
@@ -140,7 +152,8 @@ class _Attempt:
         return AttemptRecord(
             package=job.places.package.name, commit=job.commit.sha, attempt=job.attempt, key=job.key,
             routes=job.routes, seed=job.seed, temperature=job.temperature, task=job.commit.task,
-            context_sha256=trajectory.context.sha256, grade=verdict, patch=patch(case.parent, trajectory.candidate),
+            context_sha256=trajectory.context.sha256, grade=verdict, required=self.required,
+            problem="" if trajectory.stopped else trajectory.reason, patch=patch(case.parent, trajectory.candidate),
             tree_sha256=self.tree_sha256, template_key=self.template_key, runs=tuple(self.runs),
             run_keys=tuple(self.run_keys), calls=tuple(trajectory.calls), decisions=tuple(trajectory.decisions),
             plans=tuple(trajectory.plans), steps=tuple(trajectory.steps), alignment=alignment.as_dict(),

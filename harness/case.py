@@ -10,13 +10,15 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import PurePosixPath
 
+from harness.edits import join_lines, split_lines
 from harness.git import GitRepo
 from harness.gold.truth import GoldTruth, derive
 from harness.index.facts import FactsCache
 from harness.manifest import Commit
 from harness.paths import Role, is_from_gold, role
-from harness.tree import Tree, changed_paths
+from harness.tree import FILE_MODE, SYMLINK_MODE, Tree, changed_paths
 
 GRADED_ROLES = {Role.SOURCE, Role.OTHER, Role.TEST, Role.PROTECTED}
 
@@ -59,6 +61,33 @@ class Case:
         """Return the tree that a candidate is graded in."""
         return candidate.overlay(self.gold, is_from_gold)
 
+    @cached_property
+    def inexpressible(self) -> tuple[str, ...]:
+        """Changed source and data files that the answers of the true solution cannot bring about.
+
+        Binary and non-UTF-8 content, links, modes, and a final newline of a data file. Where this is
+        empty, the gold answers lead to `gold_graded`, but for final newlines of Python files.
+        """
+        return tuple(path for path in self.changed_source if not self._is_expressible(path))
+
+    def _is_expressible(self, path: str) -> bool:
+        change, before, after = (self.truth.changes.get(path), *(t.entries.get(path) for t in (self.parent, self.gold)))
+        if after is None:
+            return change is not None
+        if after.mode != (before.mode if before else FILE_MODE) or after.mode == SYMLINK_MODE:
+            return False
+        if before is None and change is None:
+            return False
+        old = self.parent.read(path) if before else b"\n"
+        if change is None or change.after is None:
+            made = old
+        else:  # an edit keeps the end of the file as it is; a new file gets a final newline
+            made = join_lines(split_lines(change.after)[0], final_newline=not old or old.endswith(b"\n")).encode()
+        wanted = self.gold.read(path)
+        if role(path) is Role.SOURCE:  # the end of a module means nothing to Python
+            return made.removesuffix(b"\n") == wanted.removesuffix(b"\n")
+        return made == wanted
+
     def added_source_lines(self) -> list[str]:
         """Return the lines that only the solution has."""
         added: list[str] = []
@@ -84,9 +113,21 @@ def patch(old: Tree, new: Tree) -> str:
             chunks.append(f"Binary files a/{path} and b/{path} differ\n")
             continue
         names = (f"a/{path}" if path in old else "/dev/null", f"b/{path}" if path in new else "/dev/null")
-        lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), *names)  # noqa: FBT003
+        lines = difflib.unified_diff(_ended_lines(before), _ended_lines(after), *names)
         chunks += [line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines]
     return "".join(chunks)
+
+
+def path_conflict(tree: Tree) -> str | None:
+    """Return a path that is a file in this tree and a folder as well, or None; such a tree cannot be written out."""
+    folders = (str(folder) for path in sorted(tree) for folder in PurePosixPath(path).parents)
+    return next((folder for folder in folders if folder in tree), None)
+
+
+def _ended_lines(text: str) -> list[str]:
+    """Return the lines with their ends, as git sees them: only a line feed ends one."""
+    *lines, last = text.split("\n")
+    return [*(f"{line}\n" for line in lines), *([last] if last else [])]
 
 
 def _lines(tree: Tree, path: str) -> list[str]:

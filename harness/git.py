@@ -22,6 +22,7 @@ from harness.tree import Entry, Tree
 
 GIT_TIMEOUT_S = 120
 CACHE_BYTES = 32 << 20
+READ_TRIES = 2
 
 
 def git_environment() -> dict[str, str]:
@@ -58,6 +59,16 @@ def run_git(
     return done.stdout
 
 
+class BlobMissing(GitFailed):
+    """The repository does not have an object that one of its trees names."""
+
+    code = "BLOB_MISSING"
+
+
+class _EndedError(Exception):
+    """The long-lived git process ended before its answer was whole."""
+
+
 class GitRepo:
     """Blobs and trees of a bare repository, through one long-lived `git cat-file --batch`.
 
@@ -80,20 +91,13 @@ class GitRepo:
     def close(self) -> None:
         """End the git process."""
         with self._lock:
-            if self._process is not None:
-                if self._process.stdin is not None:
-                    with contextlib.suppress(BrokenPipeError):  # git died with a request on its way
-                        self._process.stdin.close()
-                if self._process.stdout is not None:
-                    self._process.stdout.close()
-                self._process.wait()
-                self._process = None
+            self._drop()
 
     def has_commit(self, sha: str) -> bool:
         """Return whether `sha` is a commit of this repository."""
         try:
             return self._object(f"{sha}^{{commit}}")[0] == "commit"
-        except KeyError:
+        except BlobMissing:
             return False
 
     def commit_body(self, sha: str) -> str:
@@ -107,7 +111,7 @@ class GitRepo:
         return tuple(line[7:] for line in head.splitlines() if line.startswith("parent "))
 
     def blob(self, sha: str) -> bytes:
-        """Return the content of a blob; KeyError when the repository does not have it."""
+        """Return the content of a blob; BlobMissing when the repository does not have it."""
         with self._lock:
             data = self._cache.get(sha)
             if data is not None:
@@ -135,26 +139,54 @@ class GitRepo:
         return Tree(MappingProxyType(entries), self.blob)
 
     def _object(self, name: str) -> tuple[str, bytes]:
+        """Return type and content of an object; a process that died is replaced once."""
         with self._lock:
-            if self._process is None:
-                self._process = subprocess.Popen(
-                    ["git", "--git-dir", str(self.path), "cat-file", "--batch"],
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=git_environment(),
-                )  # fmt: skip
-            stdin, stdout = self._process.stdin, self._process.stdout
-            if stdin is None or stdout is None:
-                raise GitFailed(f"no pipe to git cat-file in {self.path}")
-            try:
-                stdin.write(name.encode() + b"\n")
-                stdin.flush()
-                header = stdout.readline().split()
-                if len(header) != len(("id", "type", "size")):
-                    if header[-1:] in ([b"missing"], [b"ambiguous"]):
-                        raise KeyError(name)
-                    raise GitFailed(f"git cat-file ended early while reading {name} in {self.path}")
-                size = int(header[2])
-                data = stdout.read(size)
-                stdout.read(1)
-            except BrokenPipeError as err:
-                raise GitFailed(f"git cat-file ended early while reading {name} in {self.path}") from err
-            return header[1].decode(), data
+            for _ in range(READ_TRIES):
+                try:
+                    return self._read(name)
+                except BlobMissing:
+                    raise
+                except _EndedError:
+                    self._drop()
+                except BaseException:  # an interrupted read leaves the rest of its answer in the pipe
+                    self._drop()
+                    raise
+        raise GitFailed(f"git cat-file ended early while reading {name} in {self.path}, {READ_TRIES} times")
+
+    def _read(self, name: str) -> tuple[str, bytes]:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                ["git", "--git-dir", str(self.path), "cat-file", "--batch"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=git_environment(),
+            )  # fmt: skip
+        stdin, stdout = self._process.stdin, self._process.stdout
+        if stdin is None or stdout is None:
+            raise GitFailed(f"no pipe to git cat-file in {self.path}")
+        try:
+            stdin.write(name.encode() + b"\n")
+            stdin.flush()
+        except BrokenPipeError as err:
+            raise _EndedError from err
+        line = stdout.readline()
+        header = line.split()
+        if line.endswith(b"\n") and header[-1:] in ([b"missing"], [b"ambiguous"]):
+            raise BlobMissing(f"{name} is not in {self.path}")
+        if not line.endswith(b"\n") or len(header) != len(("id", "type", "size")):
+            raise _EndedError
+        size = int(header[2])
+        data = stdout.read(size)
+        if len(data) != size or stdout.read(1) != b"\n":
+            raise _EndedError
+        return header[1].decode(), data
+
+    def _drop(self) -> None:
+        """End the process, if there is one; the next read starts another."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):  # git died with a request on its way
+                process.stdin.close()
+        if process.stdout is not None:
+            process.stdout.close()  # a git that is still writing ends here
+        process.wait()

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 
 from harness import gate
-from harness.case import Case
+from harness.case import Case, path_conflict
 from harness.errors import EnvironmentUnresolvable, GitFailed, PythonMissing
 from harness.gate import GateVerdict, Rejection, attempt_limit_s, reject
 from harness.manifest import Commit
@@ -23,6 +23,7 @@ REPEATS = 3
 SHUFFLE_SEED = 20_240_229
 GOLD_LIMIT_S = 300.0
 MAX_SOURCE_BYTES = 2 << 20
+SHOWN_PATHS = 3
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def run_gate(job: GateJob) -> GateReport:
         verdict = reject(Rejection.PYTHON_MISSING, str(err))
     except EnvironmentUnresolvable as err:
         verdict = reject(Rejection.ENV_UNRESOLVABLE, str(err))
-    except (GitFailed, KeyError) as err:
+    except GitFailed as err:
         verdict = reject(Rejection.COMMIT_MISSING, f"git cannot read the commit or its parent: {err}")
     return GateReport(
         commit=job.commit, verdict=verdict, test_files=gate_run.files, template_key=gate_run.template_key,
@@ -133,6 +134,12 @@ def _unfair(case: Case) -> GateVerdict | None:
     )
     if size > MAX_SOURCE_BYTES:
         return reject(Rejection.OVERSIZED, f"its source files hold {size} bytes, the limit is {MAX_SOURCE_BYTES}")
+    if case.inexpressible:
+        detail = f"the solution changes what edits of text cannot: {', '.join(case.inexpressible[:SHOWN_PATHS])}"
+        return reject(Rejection.INEXPRESSIBLE, detail)
+    both = path_conflict(case.parent_graded)
+    if both is not None:
+        return reject(Rejection.INEXPRESSIBLE, f"with the commit's tests {both} is a file and a folder at once")
     line = gate.leaked_line(case.commit.task, case.added_source_lines())
     if line is not None:
         return reject(Rejection.LEAKS_FUTURE, f"the task text quotes the solution: {line[:120]!r}")

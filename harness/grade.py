@@ -57,8 +57,21 @@ def needs_rerun(run: RunResult, required: Required) -> bool:
     return run.completed and required.f2p <= run.passed and not required.p2p <= run.passed
 
 
-def grade(runs: Sequence[RunResult], required: Required) -> Grade:
-    """Judge the runs of one candidate: the first one decides, the others only expose flakiness."""
+def grade(runs: Sequence[RunResult], required: Required, *, problem: str = "") -> Grade:
+    """Judge the runs of one candidate: the first one decides, the others only expose flakiness.
+
+    `problem` is why the pass that made the candidate stopped at an unusable answer, or "": such a
+    candidate is unfinished, so it is never RESOLVED, whatever its tests say.
+    """
+    judged = _grade(runs, required)
+    if not problem:
+        return judged
+    if judged.verdict in {Verdict.RESOLVED, Verdict.NOT_RESOLVED}:
+        return replace(judged, verdict=Verdict.NOT_RESOLVED, reason=problem)
+    return replace(judged, reason=f"{problem}; {judged.reason}")
+
+
+def _grade(runs: Sequence[RunResult], required: Required) -> Grade:
     first = runs[0]
     f2p_passed, p2p_passed = required.f2p & first.passed, required.p2p & first.passed
     failing = tuple(sorted((required.f2p - f2p_passed) | (required.p2p - p2p_passed)))[:SHOWN_FAILURES]

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from harness.answers import is_nothing
 from harness.asking import Interview
 from harness.assemble import assemble
 from harness.case import patch
@@ -20,7 +21,7 @@ from harness.context import ContextPackage, Decision
 from harness.edits import ProtectedPath, apply_step
 from harness.errors import AnswerInvalid, ContextOverflow, EditRejected
 from harness.grade import Verdict
-from harness.index.repo import RepoIndex
+from harness.index.repo import RepoIndex, is_text_name
 from harness.paths import Role, role
 from harness.plan import Part, PartPlan, Step, TaskAnalysis
 from harness.record import CallRecord, PlanRecord, StepRecord
@@ -39,6 +40,8 @@ from harness.stages import (
 from harness.tree import Tree
 
 CANDIDATE_FILES = 24
+NOT_OFFERED_ROWS = 500
+"""Files below the limit that leave a decision of their own; a tree may have many thousands."""
 SCOPE_BATCH = 12
 PRECISION_BATCH = 120
 LISTING_CHARS = 16_000
@@ -74,13 +77,17 @@ class Trajectory:
     reason: str = ""
 
     def planned_steps(self) -> list[Step]:
-        """Return every code step that was planned, in order."""
+        """Return every code step that was planned, in order, whether or not it was reached."""
         return [record.step for record in self.steps]
 
 
-def run_pipeline(question: Question, index: RepoIndex, interview: Interview) -> Trajectory:
-    """Run the seven stages on a question."""
-    trajectory = Trajectory(candidate=question.parent)
+def run_pipeline(question: Question, index: RepoIndex, interview: Interview, trajectory: Trajectory) -> None:
+    """Run the seven stages on a question.
+
+    What happens goes into `trajectory` as it happens, so that it is still there when an answerer
+    fails for reasons that are not the pass's own, and that failure goes through to the caller.
+    """
+    trajectory.calls = interview.calls
     try:
         _Pass(question, index, interview, trajectory).run()
     except ContextOverflow as err:
@@ -90,9 +97,7 @@ def run_pipeline(question: Question, index: RepoIndex, interview: Interview) -> 
     except EditRejected as err:
         trajectory.stopped, trajectory.reason = Verdict.EDIT_FAILED, str(err)
     except AnswerInvalid as err:
-        trajectory.reason = str(err)  # no usable plan: the tests judge what there is
-    trajectory.calls = interview.calls
-    return trajectory
+        trajectory.reason = str(err)  # no usable plan: the tests look at what there is, but it cannot be resolved
 
 
 class _Pass:
@@ -119,10 +124,7 @@ class _Pass:
                 self.keep_plan(Stage.STEP_PLAN, part.id)
             self.execute(part, steps)
             if "test-plan" in kinds:
-                with self.timed("plan"):
-                    diff = patch(self.question.parent, self.out.candidate)
-                    self.interview.part_plan(Stage.TEST_PLAN, TestPlanFacts(task, part, diff, self.out.context))
-                    self.keep_plan(Stage.TEST_PLAN, part.id)
+                self.plan_tests(part)
 
     def analyse(self) -> TaskAnalysis:
         with self.timed("retrieve"):
@@ -130,16 +132,18 @@ class _Pass:
             return self.interview.task_analysis(facts)
 
     def scope(self, analysis: TaskAnalysis) -> list[str]:
-        candidates = rank_files(
+        ranked = rank_files(
             self.question.task, (*analysis.keywords, *analysis.files), self.index, self.question.parent,
-            limit=CANDIDATE_FILES,
+            limit=len(self.index.modules),
         )  # fmt: skip
+        candidates = ranked[:CANDIDATE_FILES]
         chosen: list[str] = []
         for start in range(0, len(candidates), SCOPE_BATCH):
             batch = candidates[start : start + SCOPE_BATCH]
             verdicts = self.interview.scope(ScopeFacts(self.question.task, analysis, batch))
             chosen += [path for path, verdict in verdicts.items() if verdict != "irrelevant"]
             self.out.decisions += [_scope_decision(item, verdicts[item.path]) for item in batch]
+        self.out.decisions += _not_offered(ranked)
         return chosen
 
     def precision(self, analysis: TaskAnalysis, files: list[str]) -> None:
@@ -164,24 +168,38 @@ class _Pass:
         self.out.decisions = list(self.out.context.decisions)
 
     def execute(self, part: Part, plan: PartPlan) -> None:
-        for step in plan.steps:
-            text = _present_text(self.out.candidate, step)
-            with self.timed("code"):
-                answer = self.interview.code(ExecuteFacts(self.question.task, step, text))
-            if self.interview.nothing_to_do:
-                self.out.steps.append(StepRecord(part.id, step, applied=False, problem="nothing left to change"))
-                continue
-            with self.timed("edit"):
-                try:
-                    self.out.candidate = apply_step(self.out.candidate, step, answer)
-                except EditRejected as err:
-                    self.out.steps += [StepRecord(part.id, step, applied=False, problem=str(err))]
-                    self.out.steps += [
-                        StepRecord(part.id, later, applied=False, problem="an earlier step failed")
-                        for later in plan.steps[plan.steps.index(step) + 1 :]
-                    ]
-                    raise
-                self.out.steps.append(StepRecord(part.id, step, applied=True))
+        first = len(self.out.steps)
+        self.out.steps += [StepRecord(part.id, step, applied=False, problem="not reached") for step in plan.steps]
+        for at, step in enumerate(plan.steps, first):
+            try:
+                problem = self.do(step)
+            except (EditRejected, ContextOverflow) as err:
+                self.out.steps[at] = StepRecord(part.id, step, applied=False, problem=str(err))
+                raise
+            self.out.steps[at] = StepRecord(part.id, step, applied=not problem, problem=problem)
+
+    def do(self, step: Step) -> str:
+        """Have one step coded and apply it; return why it left the tree as it is, or ""."""
+        text = _present_text(self.out.candidate, step)
+        with self.timed("code"):
+            answer = self.interview.code(ExecuteFacts(self.question.task, step, text))
+        if is_nothing(answer):
+            return "nothing left to change"
+        with self.timed("edit"):
+            self.out.candidate = apply_step(self.out.candidate, step, answer)
+        return ""
+
+    def plan_tests(self, part: Part) -> None:
+        """Ask for the tests of a part; no code rests on the answer, so an invalid one ends nothing."""
+        with self.timed("plan"):
+            diff = patch(self.question.parent, self.out.candidate)
+            try:
+                self.interview.part_plan(
+                    Stage.TEST_PLAN, TestPlanFacts(self.question.task, part, diff, self.out.context)
+                )
+            except AnswerInvalid:
+                return  # the call is kept with its problem
+            self.keep_plan(Stage.TEST_PLAN, part.id)
 
     def keep_plan(self, stage: Stage, part: str) -> None:
         self.out.plans.append(PlanRecord(stage.value, part, self.interview.calls[-1].answer))
@@ -197,7 +215,8 @@ class _Pass:
 
 def listing(tree: Tree, most_chars: int = LISTING_CHARS) -> tuple[str, ...]:
     """Return the Python files of a tree for the first look; of a large tree its folders with their counts."""
-    paths = [path for path in sorted(tree) if path.endswith(".py") and role(path) in {Role.SOURCE, Role.TEST}]
+    wanted = (path for path in sorted(tree) if path.endswith(".py") and role(path) in {Role.SOURCE, Role.TEST})
+    paths = [path for path in wanted if is_text_name(path)]
     if sum(len(path) + 1 for path in paths) <= most_chars:
         return tuple(paths)
     folders = Counter(path.rpartition("/")[0] for path in paths)
@@ -206,6 +225,20 @@ def listing(tree: Tree, most_chars: int = LISTING_CHARS) -> tuple[str, ...]:
 
 def _scope_decision(item: Candidate, verdict: str) -> Decision:
     return Decision("scope", item.path, "", verdict, item.score, ", ".join(item.reasons))
+
+
+def _not_offered(ranked: Sequence[Candidate]) -> list[Decision]:
+    """Return the decisions about the files that ranking put below the limit; the last one says what is not listed."""
+    rest = ranked[CANDIDATE_FILES:]
+    listed = [
+        Decision("scope", item.path, "", "not offered", item.score,
+                 f"rank {rank}, {CANDIDATE_FILES} are offered: {', '.join(item.reasons)}")
+        for rank, item in enumerate(rest[:NOT_OFFERED_ROWS], CANDIDATE_FILES + 1)
+    ]  # fmt: skip
+    left = len(rest) - len(listed)
+    if left:
+        listed[-1] = replace(listed[-1], reason=f"{listed[-1].reason}; {left} files that rank lower are not listed")
+    return listed
 
 
 def _present_text(tree: Tree, step: Step) -> str:

@@ -14,10 +14,6 @@ from typing import Any, TypeVar
 
 from harness.errors import AnswerInvalid
 
-RELEVANCE = ("relevant", "supporting", "irrelevant")
-TIERS = ("primary", "supporting", "excluded")
-ACTIONS = ("modify", "create", "delete")
-
 
 @dataclass(frozen=True)
 class TaskAnalysis:

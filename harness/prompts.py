@@ -7,6 +7,7 @@ training rows stale; `PROMPT_FORMAT` goes up with it.
 
 from __future__ import annotations
 
+from harness.answers import NOTHING
 from harness.stages import (
     ExecuteFacts,
     Facts,
@@ -19,7 +20,7 @@ from harness.stages import (
     TestPlanFacts,
 )
 
-PROMPT_FORMAT = 1
+PROMPT_FORMAT = 2
 
 _STEP_SHAPE = (
     '{"steps":[{"id":"s1","file":"...","symbol":"... or empty","action":"modify|create|delete",'
@@ -115,7 +116,8 @@ def _execute(facts: ExecuteFacts) -> str:
         shown = f"```\n{facts.text}\n```"
         how = "Answer with SEARCH/REPLACE blocks; each SEARCH is whole lines that occur exactly once."
     return (
-        f"Task: {facts.task}\n\nStep ({step.action} {where}): {step.description}\n\nFile: {step.file}\n{shown}\n\n{how}"
+        f"Task: {facts.task}\n\nStep ({step.action} {where}): {step.description}\n\nFile: {step.file}\n{shown}\n\n"
+        f"{how} Answer {NOTHING} if the file needs no change for this step."
     )
 
 

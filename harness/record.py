@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.context import Decision
-from harness.grade import Grade
+from harness.grade import Grade, Required
 from harness.plan import Step
 from harness.results import RunResult
 
@@ -80,6 +80,10 @@ class AttemptRecord:
     task: str
     context_sha256: str
     grade: Grade
+    required: Required
+    """What the tests had to show; more than the commit's own when edits reached further."""
+    problem: str
+    """Why the pass stopped at an unusable answer, or ""."""
     patch: str
     tree_sha256: str
     """Digest of the graded tree; "" when nothing was graded."""
@@ -92,7 +96,8 @@ class AttemptRecord:
     steps: tuple[StepRecord, ...]
     alignment: Mapping[str, Any]
     seconds: Mapping[str, float]
-    """Wall time by phase: checkout, index, retrieve, answer, edit, test, grade, total."""
+    """Wall time by phase: checkout, index, retrieve, plan, code, edit, pipeline (the pass as a whole, which holds
+    the four before it), test, grade, align, total."""
     cached: bool
     """The test results came from the cache: the very same tree had been run before."""
     started_at: str

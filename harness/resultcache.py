@@ -43,9 +43,13 @@ class ResultCache:
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         fd, name = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(fd, "wb") as stream:
-            stream.write(hashlib.sha256(body).digest() + body)
-        Path(name).replace(path)
+        try:
+            with os.fdopen(fd, "wb") as stream:
+                stream.write(hashlib.sha256(body).digest() + body)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
 
     def _path(self, key: str) -> Path:
         return self.root / key[:2] / key

@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.case import Case, load_case
 from harness.envs.layer import LayerStore
 from harness.envs.template import Template, TemplateStore, Wheels
+from harness.gate import attempt_limit_s
 from harness.git import GitRepo
 from harness.index.facts import FactsCache
 from harness.index.repo import RepoIndex
@@ -21,10 +22,12 @@ from harness.paths import is_test_module
 from harness.resultcache import ResultCache
 from harness.results import RunResult
 from harness.sandbox.limits import Limits
+from harness.shadow import shadowing, taken_names
 from harness.testrun import TestCommand, TestRequest, parse_test_command, run_tests
-from harness.tree import Tree
+from harness.tree import Tree, changed_paths
 
 OPEN_WORKBENCHES = 4
+FURTHER_LIMIT_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,16 @@ class Places:
     cache: Path
     environments_cap_bytes: int = 20 << 30
     """Disk that template environments may take; the least recently used go first."""
+
+
+@dataclass(frozen=True)
+class Further:
+    """Test files beyond those of the commit, and what has to pass in them."""
+
+    files: tuple[str, ...]
+    p2p: frozenset[str]
+    limit_s: float
+    """Time to add to the limit of the attempt."""
 
 
 @dataclass
@@ -77,6 +90,31 @@ class Workbench:
         gold = case.gold_graded
         touched = [path for path in case.changed if is_test_module(path) and path in gold]
         return tuple(sorted({*touched, *self.index(gold).affected_tests(case.changed)}))
+
+    def further(self, case: Case, candidate: Tree, files: tuple[str, ...]) -> Further:
+        """Return what a candidate's edits reach beyond the commit's own test files.
+
+        What passes there on gold and on the parent has to pass on the candidate, too.
+        """
+        if not files:  # the whole suite is run already
+            return Further((), frozenset(), 0.0)
+        edited = changed_paths(case.parent, candidate)
+        more = set(self.index(case.graded(candidate)).affected_tests(edited)) - set(files)
+        reached = tuple(sorted(path for path in more if path in case.gold_graded))
+        if not reached:
+            return Further((), frozenset(), 0.0)
+        trees = (case.gold_graded, case.parent_graded)
+        runs = [self.run(self.request(case, tree, reached, FURTHER_LIMIT_S))[0] for tree in trees]
+        if not all(run.completed for run in runs):
+            return Further((), frozenset(), 0.0)
+        passing = frozenset.intersection(*(run.passed for run in runs))
+        return Further(reached, passing, attempt_limit_s(runs[0].seconds))
+
+    def shadow(self, case: Case, candidate: Tree, request: TestRequest) -> str | None:
+        """Return a path by which a candidate takes the import name of something that tests rely on, or None."""
+        site_packages = (request.template.directory / "venv").glob("lib/python*/site-packages")
+        own = {*case.parent, *case.gold}
+        return shadowing(candidate, own, request.layer.roots, taken_names(site_packages))
 
     def request(self, case: Case, tree: Tree, files: tuple[str, ...], limit_s: float) -> TestRequest:
         """Return the test request for a tree of a commit."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from harness import answers
 from harness.answerers.gold import GoldAnswerer
 from harness.case import Case
 from harness.edits import Block, render_blocks
-from harness.errors import Failure
+from harness.errors import AnswerInvalid, Failure
 from harness.ports import Model
 from harness.stages import Answer, PrecisionFacts, ScopeFacts, Stage, StageCall
 
@@ -57,6 +58,19 @@ class Scripted:
         if isinstance(text, Failure):
             raise text
         return Answer(text, "scripted", "harness")
+
+
+def problem_of(call: StageCall, text: str) -> str | None:
+    """Return why an answer is not usable, read the way the pipeline reads it, or None."""
+    readers: Mapping[Stage, Callable[[StageCall, str], object]] = {
+        Stage.TASK_ANALYSIS: answers.task_analysis, Stage.SCOPE: answers.scope, Stage.PRECISION: answers.precision,
+        Stage.META_PLAN: answers.meta_plan, Stage.STEP_PLAN: answers.part_plan, Stage.TEST_PLAN: answers.part_plan,
+    }  # fmt: skip
+    try:
+        readers[call.stage](call, text)
+    except AnswerInvalid as err:
+        return str(err)
+    return None
 
 
 @dataclass(frozen=True)

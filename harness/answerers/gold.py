@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.answerers.lexical import intent
+from harness.answers import NOTHING
 from harness.edits import DELETE, Block, render_blocks, split_lines
 from harness.gold.describe import is_new
 from harness.gold.hunks import Hunk
@@ -64,9 +65,8 @@ class GoldAnswerer:
         """Return the right answer to a call."""
         facts = call.facts
         if isinstance(facts, ExecuteFacts):
-            text = self._execute(facts)
             # A plan that is not the gold plan may ask for a change that is made already, or never was.
-            return Answer(text, "gold", "synthetic", meta={} if text else {"nothing_to_do": True})
+            return Answer(self._execute(facts) or NOTHING, "gold", "synthetic")
         return Answer(json.dumps(self._document(facts), ensure_ascii=False), "gold", "synthetic")
 
     def _document(

@@ -18,7 +18,7 @@ from harness.context import ContextItem, ContextPackage
 from harness.errors import AnswerInvalid
 from harness.index.names import INIT
 from harness.index.repo import RepoIndex
-from harness.index.syntax import analyse
+from harness.index.syntax import analyse, source_lines
 from harness.paths import Role, is_test_module, role
 from harness.retrieval.symbols import rank_symbols
 from harness.stages import MetaPlanFacts, StepPlanFacts, TestPlanFacts
@@ -138,7 +138,7 @@ def _targets_in_whole_file(task: str, item: ContextItem) -> list[_Target]:
     cards = tuple(card for card in cards if card.kind in {"function", "method", "class"})
     if not cards:
         return [_Target(item.path, "", "modify", item.text)]
-    lines = item.text.splitlines()
+    lines = source_lines(item.text)
     spans = {symbol.qualname: (symbol.start, symbol.end) for symbol in facts.symbols}
     best = [card.symbol for card in cards if card.score >= WHOLE_FILE_SHARE * cards[0].score][:STEPS_PER_FILE]
     inner = [name for name in best if not any(other.startswith(f"{name}.") for other in best)]

@@ -76,6 +76,8 @@ class ReplayBook:
 
     path: Path
     rows: Mapping[str, tuple[ReplayRow, ...]]
+    sha256: str
+    """Digest of the bytes that these rows were read from."""
 
     def answerer(self, commit_sha: str) -> ReplayAnswerer:
         """Return the answerer for one commit; without rows for it, every call is ReplayMissing."""
@@ -86,8 +88,10 @@ def load_replay(path: Path) -> ReplayBook:
     """Read a replay file once; BadReplay names the first line that is wrong."""
     rows: dict[str, list[ReplayRow]] = {}
     seen: dict[tuple[str, Stage, int, str], tuple[int, str]] = {}
+    hasher = hashlib.sha256()
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
+            hasher.update(line)
             if not line.strip():
                 continue
             try:
@@ -100,7 +104,8 @@ def load_replay(path: Path) -> ReplayBook:
                 raise BadReplay(f"{path}, line {number}: another answer to the same call than in line {first}")
             if first == number:
                 rows.setdefault(row.commit, []).append(row)
-    return ReplayBook(path, MappingProxyType({commit: tuple(found) for commit, found in rows.items()}))
+    by_commit = {commit: tuple(found) for commit, found in rows.items()}
+    return ReplayBook(path, MappingProxyType(by_commit), hasher.hexdigest())
 
 
 def replay_row(commit: str, call: StageCall, answer: Answer) -> dict[str, Any]:

@@ -6,7 +6,6 @@ the record of every attempt says who answered what.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -29,6 +28,14 @@ class BadRoute(HarnessError):
     code = "BAD_ROUTE"
     exit_code = 2
     hint = f"Answerers are {', '.join(ANSWERERS)}; stages are {', '.join(stage.value for stage in Stage)}."
+
+
+class ReplayChanged(HarnessError):
+    """The replay file is not the one that the run began with."""
+
+    code = "REPLAY_CHANGED"
+    exit_code = 12
+    hint = "Start the run again; attempts that are stored already belong to the file as it was."
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,7 @@ def make_routes(answerer: str, overrides: Mapping[str, str], replay: Path | None
         return RoutedAnswerers(routes)
     if replay is None:
         raise BadRoute("replay needs a file of recorded answers", hint="Name it with --replay FILE.")
-    load_replay(replay)
-    return RoutedAnswerers(routes, replay, hashlib.sha256(replay.read_bytes()).hexdigest())
+    return RoutedAnswerers(routes, replay, load_replay(replay).sha256)
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,10 @@ class _Routed:
 
 
 @lru_cache(maxsize=4)
-def _book(path: Path | None, sha256: str) -> ReplayBook:  # noqa: ARG001 - a changed file is another book
+def _book(path: Path | None, sha256: str) -> ReplayBook:
     if path is None:
         raise BadRoute("replay needs a file of recorded answers", hint="Name it with --replay FILE.")
-    return load_replay(path)
+    book = load_replay(path)
+    if book.sha256 != sha256:  # its digest is in the key of every attempt of this run
+        raise ReplayChanged(f"the replay file {path} changed during the run: sha256 {sha256} became {book.sha256}")
+    return book

@@ -4,12 +4,14 @@ A template is created with virtualenv (no seed packages), filled offline by uv i
 from exactly the pinned wheels, compiled to bytecode, and published by one rename; from then on it
 is only ever bind-mounted read-only at /venv. The environment of an attempt is that view: it costs
 no copying and vanishes with the sandbox. Untrusted code never sees a hardlink or a writable byte
-of a template (security reference, 1d).
+of a template (security reference, 1d). A directory without a whole template.json is no template,
+whatever it holds: it is built again or removed. The cap holds but for templates in use.
 """
 
 from __future__ import annotations
 
 import configparser
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -30,7 +32,12 @@ from harness.sandbox.limits import Limits
 
 VENV = "/venv"
 _FORMAT = 1
-_BUILD_LIMITS = Limits(wall_s=900, processes=2048, file_bytes=2 << 30, scratch_bytes=2 << 30, output_bytes=256 << 10)
+_BUILD_LIMITS = Limits(wall_s=900, processes=2048, file_bytes=2 << 30, scratch_bytes=64 << 20, output_bytes=256 << 10)
+_BUILD_TMP = "/build-tmp"
+_STAGE = ".building-"
+_SPARE_BYTES = 64 << 20
+_UNPACKED = 10
+"""How much larger than its wheels an environment gets while it is built, generously."""
 _DONE = "template.json"
 _LEASE = "lease"
 
@@ -53,6 +60,14 @@ class Template:
     def mounts(self) -> dict[str, str]:
         """Return the read-only mounts that make the environment usable."""
         return {**interpreter_mount(self.interpreter), VENV: str(self.directory / "venv")}
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What template.json says of a finished template."""
+
+    pytest_plugins: tuple[str, ...]
+    size_bytes: int
 
 
 @dataclass(frozen=True)
@@ -81,30 +96,41 @@ class TemplateStore:
         key = template_key(interpreter, {name: wheels.sha256[name] for name in environment.wheels})
         with self._locked(key):
             directory = self.root / key
-            if not (directory / _DONE).is_file():
-                self._build(directory, interpreter, environment, wheels)
+            facts = _read_facts(directory)
+            is_new = facts is None
+            if facts is None:
+                self._end_lease(key)  # of one that was damaged after we had it
+                facts = self._build(directory, interpreter, environment, wheels)
             self._lease(key)
+        if is_new:
+            self.collect()  # only now its size is known; its own lease keeps it
         os.utime(directory / _DONE)
-        facts = json.loads((directory / _DONE).read_text())
-        return Template(key, directory, interpreter, tuple(facts["pytest_plugins"]))
+        return Template(key, directory, interpreter, facts.pytest_plugins)
 
-    def collect(self, *, need_bytes: int = 0) -> list[str]:
-        """Remove the least recently used templates until the cap holds; in-use ones stay."""
-        found = sorted(self.root.glob(f"[!.]*/{_DONE}"), key=lambda done: done.stat().st_mtime)
-        sizes = {done: int(json.loads(done.read_text())["bytes"]) for done in found}
-        total, removed = sum(sizes.values()) + need_bytes, []
-        for done in found:
+    def collect(self) -> list[str]:
+        """Remove what is no template, then the least recently used ones until the cap holds; in-use ones stay."""
+        for stage in self.root.glob(f"{_STAGE}*"):
+            self._sweep(stage)
+        found: list[tuple[float, int, Path]] = []
+        for directory in self.root.glob("[!.]*"):
+            facts, used_at = _read_facts(directory), _used_at(directory)
+            if facts is None or used_at is None:  # torn, or collected by another process meanwhile
+                self._remove(directory)
+            else:
+                found.append((used_at, facts.size_bytes, directory))
+        total, removed = sum(size for _, size, _ in found), []
+        for _, size, directory in sorted(found):
             if total <= self.cap_bytes:
                 break
-            if self._remove(done.parent):
-                total -= sizes[done]
-                removed.append(done.parent.name)
+            if self._remove(directory):
+                total -= size
+                removed.append(directory.name)
         return removed
 
-    def _build(self, directory: Path, interpreter: Interpreter, environment: Environment, wheels: Wheels) -> None:
+    def _build(self, directory: Path, interpreter: Interpreter, environment: Environment, wheels: Wheels) -> _Facts:
         self.root.mkdir(parents=True, exist_ok=True)
         self.collect()
-        stage = self.root / f".building-{directory.name}"
+        stage = self.root / f"{_STAGE}{directory.name}"
         shutil.rmtree(stage, ignore_errors=True)  # left by a crash: the lock on the key is ours
         stage.mkdir()
         try:
@@ -112,23 +138,35 @@ class TemplateStore:
             done = install(stage / "venv", interpreter, environment.wheels, wheels)
             if done.returncode != 0 or done.timed_out:
                 words = _words(done)
-                failure = DiskFull if os.strerror(errno.ENOSPC) in words else EnvironmentUnresolvable
+                failure = DiskFull if self._is_full(words, environment, wheels) else EnvironmentUnresolvable
                 raise failure(
                     f"environment {environment.id} cannot be installed for Python {environment.python}: {words}"
                 )
-            facts = {
+            plugins, size_bytes = _pytest_plugins(stage / "venv"), _tree_bytes(stage)
+            document = {
                 "format": _FORMAT,
                 "python": interpreter.version,
                 "wheels": {name: wheels.sha256[name] for name in environment.wheels},
-                "pytest_plugins": _pytest_plugins(stage / "venv"),
-                "bytes": _tree_bytes(stage),
+                "pytest_plugins": plugins,
+                "bytes": size_bytes,
             }
             (stage / _LEASE).touch()
-            (stage / _DONE).write_text(json.dumps(facts, indent=1, sort_keys=True))
+            (stage / _DONE).write_text(json.dumps(document, indent=1, sort_keys=True))
+            os.sync()  # thousands of files: a power cut must not leave a finished name on half of them
             shutil.rmtree(directory, ignore_errors=True)
             stage.rename(directory)
+            _sync_directory(self.root)
+            return _Facts(tuple(plugins), size_bytes)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
+
+    def _is_full(self, words: str, environment: Environment, wheels: Wheels) -> bool:
+        """Return whether uv ran out of this machine's disk; what it wrote until then it may have removed again."""
+        if os.strerror(errno.ENOSPC) not in words:
+            return False
+        files = [wheels.directory / name for name in environment.wheels]
+        needed = _UNPACKED * sum(file.stat().st_size for file in files if file.is_file())
+        return shutil.disk_usage(self.root).free < needed + _SPARE_BYTES
 
     def _lease(self, key: str) -> None:
         """Hold a shared lock on the template for the life of this process."""
@@ -137,20 +175,29 @@ class TemplateStore:
             fcntl.flock(fd, fcntl.LOCK_SH)
             self._leases[key] = fd
 
+    def _end_lease(self, key: str) -> None:
+        if key in self._leases:
+            os.close(self._leases.pop(key))
+
     def _remove(self, directory: Path) -> bool:
-        """Remove a template unless it is in use, or about to be."""
+        """Remove a template, or what is left of one, unless it is in use or about to be."""
         try:
             with self._locked(directory.name, wait=False):
-                fd = os.open(directory / _LEASE, os.O_RDONLY)
+                fd = os.open(directory / _LEASE, os.O_RDONLY | os.O_CREAT, 0o644)
                 try:
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    (directory / _DONE).unlink()
+                    (directory / _DONE).unlink(missing_ok=True)
                     shutil.rmtree(directory)
                 finally:
                     os.close(fd)
-        except (BlockingIOError, FileNotFoundError):
+        except (BlockingIOError, FileNotFoundError, NotADirectoryError):
             return False
         return True
+
+    def _sweep(self, stage: Path) -> None:
+        """Remove half a build whose builder is gone."""
+        with contextlib.suppress(BlockingIOError), self._locked(stage.name.removeprefix(_STAGE), wait=False):
+            shutil.rmtree(stage, ignore_errors=True)
 
     @contextmanager
     def _locked(self, key: str, *, wait: bool = True) -> Iterator[None]:
@@ -191,11 +238,13 @@ def install(venv: Path, interpreter: Interpreter, names: tuple[str, ...], wheels
     lines = [f"{_distribution(name)} @ file:///packages/{name} --hash=sha256:{wheels.sha256[name]}" for name in names]
     if not lines:
         return run(Sandbox(["/usr/bin/true"]))
-    return _uv(
-        ["install", "--no-deps", "--require-hashes", "--no-index", "--link-mode", "copy", "--compile-bytecode",
-         "--python", f"{VENV}/bin/python", "--requirement", "/requirements.txt"],
-        "\n".join(lines), interpreter, wheels.directory, writable={VENV: str(venv)},
-    )  # fmt: skip
+    with tempfile.TemporaryDirectory(dir=venv.parent, prefix=".tmp-") as unpacked:  # on disk: memory is too small
+        return _uv(
+            ["install", "--no-deps", "--require-hashes", "--no-index", "--link-mode", "copy", "--compile-bytecode",
+             "--python", f"{VENV}/bin/python", "--requirement", "/requirements.txt"],
+            "\n".join(lines), interpreter, wheels.directory, writable={VENV: str(venv), _BUILD_TMP: unpacked},
+            env={"TMPDIR": _BUILD_TMP},
+        )  # fmt: skip
 
 
 def resolve_offline(interpreter: Interpreter, names: tuple[str, ...], wheels_dir: Path) -> Finished:
@@ -206,13 +255,14 @@ def resolve_offline(interpreter: Interpreter, names: tuple[str, ...], wheels_dir
     return _uv(
         ["compile", "--no-index", "--find-links", "/packages", "--only-binary", ":all:", "--no-header",
          "--python", str(interpreter.executable), "/requirements.txt"],
-        "\n".join(lines), interpreter, wheels_dir, writable={},
+        "\n".join(lines), interpreter, wheels_dir, writable={}, env={},
     )  # fmt: skip
 
 
 def _uv(
-    arguments: list[str], requirements: str, interpreter: Interpreter, wheels_dir: Path, *, writable: Mapping[str, str]
-) -> Finished:
+    arguments: list[str], requirements: str, interpreter: Interpreter, wheels_dir: Path, *, writable: Mapping[str, str],
+    env: Mapping[str, str],
+) -> Finished:  # fmt: skip
     import uv  # noqa: PLC0415 - only a build needs the installer
 
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as listing:
@@ -228,7 +278,7 @@ def _uv(
                     "/requirements.txt": listing.name,
                 },
                 writable=writable,
-                env={"UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never"},
+                env={"UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never", **env},
                 limits=_BUILD_LIMITS,
             )
         )
@@ -254,6 +304,30 @@ def entry_points(text: str, group: str) -> list[str]:
     except configparser.Error:
         return []
     return sorted(parser[group]) if parser.has_section(group) else []
+
+
+def _read_facts(directory: Path) -> _Facts | None:
+    """Return what a template says of itself; None when it is none, torn or unreadable."""
+    try:
+        document = json.loads((directory / _DONE).read_bytes())
+        return _Facts(tuple(map(str, document["pytest_plugins"])), int(document["bytes"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _used_at(directory: Path) -> float | None:
+    try:
+        return (directory / _DONE).stat().st_mtime
+    except OSError:
+        return None
+
+
+def _sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _tree_bytes(directory: Path) -> int:

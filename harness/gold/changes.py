@@ -1,8 +1,7 @@
 """The files a commit changes, as far as steps can express them.
 
 Not expressible, and so left out here: binary and non-UTF-8 files, symbolic links, file modes, and a
-final newline that comes or goes. The grading of a commit does not depend on them; where it did, the
-gold gate would find the commit unusable.
+final newline that comes or goes. Where the grading of a commit can depend on them, `Case.inexpressible` says so.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from harness.index.terms import count_terms
 
 __all__ = ["FactsCache", "Import", "ModuleFacts", "Symbol", "analyse"]
 
-FORMAT = f"1-{sys.version_info.major}.{sys.version_info.minor}"
+FORMAT = f"2-{sys.version_info.major}.{sys.version_info.minor}"
 """Facts depend on the grammar of the Python that parsed, so its version is part of the format."""
 MAX_ENTRIES = 20_000
 
@@ -81,7 +81,7 @@ class FactsCache:
         """Return how often each search term occurs in a blob; not to be changed by the caller."""
         terms = self._terms.get(blob)
         if terms is None:
-            terms = count_terms(read(blob).decode("utf-8", "replace"))
+            terms = count_terms(_searchable(read(blob)))
             self._terms.put(blob, terms)
         return terms
 
@@ -117,6 +117,13 @@ def _analyse_bytes(data: bytes) -> ModuleFacts:
         return analyse(source_text(data))
     except ValueError as err:
         return ModuleFacts(error=str(err)[:300])
+
+
+def _searchable(data: bytes) -> str:
+    try:
+        return source_text(data)
+    except ValueError:
+        return data.decode("utf-8", "replace")
 
 
 def _document(facts: ModuleFacts) -> bytes:

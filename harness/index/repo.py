@@ -42,7 +42,7 @@ class RepoIndex:
         modules = {
             path: cache.get(entry.blob, tree.read_blob)
             for path, entry in tree.entries.items()
-            if entry.mode != SYMLINK_MODE and _is_indexed(path)
+            if entry.mode != SYMLINK_MODE and _is_indexed(path) and is_text_name(path)
         }
         return cls(modules, cache)
 
@@ -83,10 +83,6 @@ class RepoIndex:
     def uses(self, path: str, qualname: str) -> frozenset[Target]:
         """Return the symbols of this tree that one symbol refers to; itself and its parts left out."""
         return self._uses.get((path, qualname), frozenset())
-
-    def symbols_using(self, path: str, qualname: str) -> frozenset[Target]:
-        """Return the symbols of this tree that refer to this one."""
-        return self._users.get((path, qualname), frozenset())
 
     def affected_tests(self, changed: Iterable[str]) -> tuple[str, ...]:
         """Return the test modules whose outcome a change of these files can alter, sorted.
@@ -133,10 +129,6 @@ class RepoIndex:
             for symbol in facts.symbols
         }
 
-    @cached_property
-    def _users(self) -> dict[Target, frozenset[Target]]:
-        return _inverted(self._uses)
-
     def _targets(self, path: str, symbol: Symbol) -> Iterable[Target]:
         owner = symbol.qualname.rpartition(".")[0] if symbol.kind == "method" else symbol.qualname
         for dotted in symbol.references:
@@ -148,6 +140,15 @@ class RepoIndex:
             is_itself = target[0] == path and (target[1] == symbol.qualname or (own and target[1] == owner))
             if not is_itself and not (target[0] == path and target[1].startswith(f"{symbol.qualname}.")):
                 yield target
+
+
+def is_text_name(path: str) -> bool:
+    """Return whether a path is Unicode text; git allows any bytes, but no prompt, answer or table can hold them."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_indexed(path: str) -> bool:

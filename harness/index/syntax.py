@@ -123,12 +123,26 @@ def analyse(text: str) -> ModuleFacts:
 
 
 def source_text(data: bytes) -> str:
-    """Decode Python source by its byte order mark or coding line; ValueError when that fails."""
+    """Decode Python source by its byte order mark or coding line; ValueError when that fails.
+
+    What comes back can be encoded as UTF-8: there are codecs that make lone surrogates, which no prompt can hold.
+    """
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-        return data.decode(encoding)
-    except (SyntaxError, LookupError, UnicodeDecodeError) as err:
+        text = data.decode(encoding)
+        text.encode()
+    except (SyntaxError, LookupError, UnicodeError) as err:
         raise ValueError(f"not decodable as Python source: {err}") from err
+    return text
+
+
+def source_lines(text: str) -> list[str]:
+    """Return the lines of a module without their ends, numbered as the line numbers of its symbols are.
+
+    Python ends a line at a line feed, a carriage return or both; a form feed or U+2028 ends none.
+    """
+    lines = _LINE_END.split(text)
+    return lines if lines[-1] else lines[:-1]
 
 
 def _walk(module: ast.Module) -> _Walk:
@@ -232,4 +246,4 @@ def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> s
 
 def _first_doc_line(node: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> str:
     doc = (ast.get_docstring(node) or "").strip()
-    return doc.partition("\n")[0].strip()
+    return doc.partition("\n")[0].strip().encode("utf-8", "backslashreplace").decode()  # "\ud800" is legal there

@@ -9,11 +9,10 @@ import pytest
 from harness import answers
 from harness.context import ContextPackage
 from harness.errors import AnswerInvalid
-from harness.plan import Part, Step, TaskAnalysis
+from harness.plan import Part, TaskAnalysis
 from harness.schemas import schema
 from harness.stages import (
     Candidate,
-    ExecuteFacts,
     Facts,
     MetaPlanFacts,
     PrecisionFacts,
@@ -25,6 +24,7 @@ from harness.stages import (
     TaskAnalysisFacts,
     TestPlanFacts,
 )
+from tests.models import problem_of
 
 EMPTY = ContextPackage((), ())
 PART = Part("p1", "d", ())
@@ -37,7 +37,6 @@ FACTS: dict[Stage, Facts] = {
     Stage.META_PLAN: MetaPlanFacts("t", EMPTY),
     Stage.STEP_PLAN: StepPlanFacts("t", PART, EMPTY),
     Stage.TEST_PLAN: TestPlanFacts("t", PART, "", EMPTY),
-    Stage.EXECUTE_CODE: ExecuteFacts("t", Step("s1", "a.py", "", "modify", "d"), "x = 1\n"),
 }
 GOOD = {
     Stage.TASK_ANALYSIS: '{"intent": "fix", "keywords": ["a"], "files": []}',
@@ -46,7 +45,6 @@ GOOD = {
     Stage.META_PLAN: '{"parts": [{"id": "p1", "description": "d", "files": ["a.py"], "depends_on": []}]}',
     Stage.STEP_PLAN: PLAN,
     Stage.TEST_PLAN: PLAN,
-    Stage.EXECUTE_CODE: "anything at all",
 }
 JSON_STAGES = [stage for stage in Stage if stage is not Stage.EXECUTE_CODE]
 
@@ -56,10 +54,10 @@ def call(stage: Stage) -> StageCall:
     return StageCall(stage, "prompt", FACTS[stage], None, 1000, 0)
 
 
-@pytest.mark.parametrize("stage", Stage)
+@pytest.mark.parametrize("stage", JSON_STAGES)
 def test_good_answers_are_usable(stage: Stage) -> None:
     """One good answer of each stage has no problem."""
-    assert answers.validate(call(stage), GOOD[stage]) is None
+    assert problem_of(call(stage), GOOD[stage]) is None
 
 
 @pytest.mark.parametrize("stage", JSON_STAGES)
@@ -73,7 +71,7 @@ def test_good_answers_are_usable(stage: Stage) -> None:
 )  # fmt: skip
 def test_other_texts_are_no_answers(stage: Stage, text: str) -> None:
     """Nothing is repaired: any text that does not follow the schema has a problem that names the stage."""
-    problem = answers.validate(call(stage), text)
+    problem = problem_of(call(stage), text)
     assert problem is not None
     assert problem.startswith(f"{stage}: ")
 
@@ -88,7 +86,7 @@ def test_half_a_surrogate_pair_is_no_answer() -> None:
 def test_an_id_with_a_newline_is_no_answer() -> None:
     """A pattern of the schema covers the whole text, not only its first line."""
     broken = json.dumps({"steps": [{**STEP, "id": "s1\n"}]})
-    assert answers.validate(call(Stage.STEP_PLAN), broken) is not None
+    assert problem_of(call(Stage.STEP_PLAN), broken) is not None
 
 
 def test_the_problem_says_where() -> None:
@@ -101,9 +99,9 @@ def test_the_problem_says_where() -> None:
 def test_meaning_is_checked_after_the_shape() -> None:
     """An answer that fits its schema but not the question is no answer."""
     other = '{"files": [{"path": "b.py", "relevance": "relevant"}]}'
-    assert "one verdict for each of 1 files" in str(answers.validate(call(Stage.SCOPE), other))
+    assert "one verdict for each of 1 files" in str(problem_of(call(Stage.SCOPE), other))
     circle = json.dumps({"steps": [{**STEP, "depends_on": ["s1"]}]})
-    assert "circle" in str(answers.validate(call(Stage.TEST_PLAN), circle))
+    assert "circle" in str(problem_of(call(Stage.TEST_PLAN), circle))
 
 
 def test_readers_return_values() -> None:
@@ -120,6 +118,22 @@ def test_facts_of_another_stage_are_a_programming_error() -> None:
     wrong = StageCall(Stage.SCOPE, "p", FACTS[Stage.META_PLAN], None, 1000, 0)
     with pytest.raises(TypeError, match="MetaPlanFacts"):
         answers.scope(wrong, GOOD[Stage.SCOPE])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("NOTHING", True),
+        ("  NOTHING\n", True),
+        ("", False),
+        ("nothing", False),
+        ("NOTHING to do", False),
+        ("DELETE", False),
+    ],
+)
+def test_nothing_is_one_word(text: str, expected: bool) -> None:
+    """An empty answer is a broken one, not a way to say that nothing is to be done."""
+    assert answers.is_nothing(text) is expected
 
 
 @pytest.mark.parametrize("stage", JSON_STAGES)

@@ -86,6 +86,10 @@ def test_a_prompt_beyond_its_window_is_never_sent() -> None:
     with pytest.raises(ContextOverflow, match=r"task-analysis prompt has .* its window 8192"):
         interview.task_analysis(long)
     assert model.calls == []
+    (record,) = interview.calls
+    assert (record.prompt, record.answer) == (render(Stage.TASK_ANALYSIS, long), "")
+    assert (record.answerer, record.source, record.seconds) == ("none", "harness", 0.0)
+    assert "its window 8192" in record.problem
 
 
 def test_the_window_is_counted_by_the_counter_that_was_given() -> None:
@@ -98,21 +102,27 @@ def test_the_window_is_counted_by_the_counter_that_was_given() -> None:
         Interview(Scripted("code"), seed=0, temperature=0.0, count=lambda _text: window + 1).code(facts)
 
 
+def test_a_call_that_has_no_valid_answer_is_kept() -> None:
+    """An answerer may refuse by itself; the question and the reason stay."""
+    interview = Interview(Scripted(AnswerInvalid("nothing to plan for")), seed=0, temperature=0.0)
+    with pytest.raises(AnswerInvalid):
+        interview.task_analysis(FACTS)
+    (record,) = interview.calls
+    assert (record.answer, record.answerer, record.problem) == ("", "none", "nothing to plan for")
+
+
 def test_an_answerer_without_an_answer_fails_through() -> None:
     """A failure of the answerer is the caller's to judge."""
     with pytest.raises(ReplayMissing):
         Interview(Scripted(ReplayMissing("no answer recorded")), seed=0, temperature=0.0).task_analysis(FACTS)
 
 
-def test_code_is_returned_as_it_is_and_nothing_to_do_is_noticed() -> None:
-    """Edits are not parsed here; the mark of an empty answer lasts for that answer only."""
+def test_code_is_returned_as_it_is() -> None:
+    """Edits are not parsed here, and have no schema."""
     facts = ExecuteFacts("t", Step("s1", "a.py", "", "modify", "d"), "x")
-    model = Scripted(Answer("", "gold", "synthetic", meta={"nothing_to_do": True}), "<<<<<<< SEARCH")
+    model = Scripted("", "<<<<<<< SEARCH")
     interview = Interview(model, seed=0, temperature=0.0)
-    assert interview.code(facts) == ""
-    assert interview.nothing_to_do
-    assert interview.code(facts) == "<<<<<<< SEARCH"
-    assert not interview.nothing_to_do
+    assert [interview.code(facts), interview.code(facts)] == ["", "<<<<<<< SEARCH"]
     assert [call.schema for call in model.calls] == [None, None]
 
 

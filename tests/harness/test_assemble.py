@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pytest
+
 from harness.asking import estimate_tokens
 from harness.assemble import BUDGET_TOKENS, WHOLE_FILE_LINES, assemble
 from harness.context import ContextPackage, Decision
@@ -22,7 +24,7 @@ SHORT = "def tiny():\n    return 0\n"
 
 
 def package(
-    files: Mapping[str, str], tiers: Mapping[tuple[str, str], str], *, made: tuple[Decision, ...] = (),
+    files: Mapping[str, str | bytes], tiers: Mapping[tuple[str, str], str], *, made: tuple[Decision, ...] = (),
     scores: Mapping[str, float] | None = None,
 ) -> ContextPackage:  # fmt: skip
     """Assemble from tiers; every judged symbol becomes a card."""
@@ -116,6 +118,37 @@ def test_nothing_chosen_is_an_empty_package() -> None:
     """No symbols, no text."""
     context = package({"short.py": SHORT}, {})
     assert (context.items, context.render()) == ((), "")
+
+
+@pytest.mark.parametrize("odd", ["\x0c", "\x0b", "\x1c", "\u2028", "\x85"], ids=ascii)
+def test_lines_are_counted_as_python_counts_them(odd: str) -> None:
+    """A form feed or a line separator in the text does not shift the symbols below it."""
+    text = LONG.replace("# line 3\n", f"# line {odd} 3\n" * 3)
+    (item,) = package({"long.py": text}, {("long.py", "last"): "primary"}).items
+    assert item.text == "def last():\n    return 4"
+
+
+def test_line_ends_of_other_systems_end_lines() -> None:
+    """Carriage returns count as Python counts them and are not shown."""
+    for end in ("\r\n", "\r"):
+        (item,) = package({"long.py": LONG.replace("\n", end)}, {("long.py", "last"): "primary"}).items
+        assert item.text == "def last():\n    return 4"
+
+
+def test_source_is_decoded_as_python_does_and_what_cannot_be_is_omitted() -> None:
+    """A coding line and a byte order mark are honoured; bytes without meaning leave a decision."""
+    files = {
+        "latin.py": "# coding: latin-1\nx = 'ä'\n".encode("latin-1"),
+        "mark.py": "x = 'ö'\n".encode("utf-8-sig"),
+        "broken.py": b"x = '\xff'\n",
+        "half.py": b"# coding: unicode_escape\nx = '\\ud800'\n",
+    }
+    context = package(files, {(path, ""): "primary" for path in files})
+    assert {item.path: item.text for item in context.items} == {
+        "latin.py": "# coding: latin-1\nx = 'ä'", "mark.py": "x = 'ö'",
+    }  # fmt: skip
+    assert sorted(d.path for d in context.decisions if "not decodable" in d.reason) == ["broken.py", "half.py"]
+    assert context.sha256
 
 
 def test_an_empty_file_is_an_item_with_no_text() -> None:

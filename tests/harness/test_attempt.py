@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
+from harness.answerers.gold import GoldAnswerer
+from harness.answerers.replay import ReplayAnswerer, ReplayRow
 from harness.attempt import AttemptJob, run_attempt
+from harness.case import Case
 from harness.errors import Failure, ReplayMissing
 from harness.grade import Required, Verdict
 from harness.manifest import Environment, Lock
-from harness.ports import Answerers
+from harness.ports import Answerers, Model
 from harness.record import AttemptRecord
-from harness.stages import Stage
+from harness.stages import Answer, Stage, StageCall
 from harness.workbench import Places, open_workbench
-from tests.models import GoldAnswerers, ScriptedAnswerers, edit, plan
+from tests.models import GoldAnswerers, Scripted, ScriptedAnswerers, edit, plan
 
 MakePlaces = Callable[..., Places]
 Script = Mapping[Stage, tuple[str | Failure, ...]]
@@ -206,14 +209,66 @@ def test_a_plan_that_is_no_plan_does_not_resolve_and_says_why(attempt: Attempt) 
     assert record.plans == ()
 
 
+def test_a_pass_that_stopped_is_never_resolved(make_places: MakePlaces) -> None:
+    """Edits of the first part pass every test, the plan of the second is garbage: the reason is kept."""
+    parts = [{"id": f"p{n}", "description": "d", "files": ["calc.py"], "depends_on": []} for n in (1, 2)]
+    script: Script = {
+        Stage.META_PLAN: (json.dumps({"parts": parts}),),
+        Stage.STEP_PLAN: (plan("calc.py"), "garbage"),
+        Stage.EXECUTE_CODE: (SOLVE,),
+    }
+    places = make_places(HISTORY, kinds=("meta-plan", "step-plan"))
+    record = run_attempt(job(places, ScriptedAnswerers(script)))
+    assert record.grade.verdict is Verdict.NOT_RESOLVED
+    assert record.grade.reason.startswith("step-plan: the answer is not JSON")
+    assert (record.grade.f2p_passed, record.grade.p2p_passed, record.grade.failing) == (1, 1, ())
+
+
+def test_other_verdicts_of_a_stopped_pass_carry_the_problem_as_well(make_places: MakePlaces) -> None:
+    """A timeout stays one, and says what stopped the pass before."""
+    parts = [{"id": f"p{n}", "description": "d", "files": ["calc.py"], "depends_on": []} for n in (1, 2)]
+    hang = edit("    return a + b", "    return a + b\n\n\ndef twice(a):\n    while True:\n        pass")
+    script: Script = {
+        Stage.META_PLAN: (json.dumps({"parts": parts}),),
+        Stage.STEP_PLAN: (plan("calc.py"), "garbage"),
+        Stage.EXECUTE_CODE: (hang,),
+    }
+    places = make_places(HISTORY, kinds=("meta-plan", "step-plan"))
+    record = run_attempt(job(places, ScriptedAnswerers(script), limit_s=2.0))
+    assert record.grade.verdict is Verdict.TIMEOUT
+    assert record.grade.reason.startswith("step-plan: the answer is not JSON")
+    assert "did not end" in record.grade.reason
+
+
+def test_an_unusable_test_plan_does_not_spoil_a_solution(make_places: MakePlaces) -> None:
+    """The tests decide; the call that was not usable keeps its problem."""
+    script: Script = {Stage.STEP_PLAN: (plan("calc.py"),), Stage.EXECUTE_CODE: (SOLVE,), Stage.TEST_PLAN: ("garbage",)}
+    places = make_places(HISTORY, kinds=("step-plan", "test-plan"))
+    record = run_attempt(job(places, ScriptedAnswerers(script)))
+    assert (record.grade.verdict, record.grade.reason) == (Verdict.RESOLVED, "every required test passed")
+    assert record.calls[-1].problem.startswith("test-plan: the answer is not JSON")
+
+
+def test_a_file_where_gold_has_a_folder_is_a_failed_edit(make_places: MakePlaces) -> None:
+    """The tests of the commit need a folder that the edit made a file; such a tree cannot be written out."""
+    history = [HISTORY[0], (HISTORY[1][0], {**HISTORY[1][1], "extra/tests/test_more.py": "def test_more(): pass\n"})]
+    script: Script = {Stage.STEP_PLAN: (plan("extra", action="create"),), Stage.EXECUTE_CODE: (edit("", "x = 1"),)}
+    record = run_attempt(job(make_places(history), ScriptedAnswerers(script)))
+    assert record.grade.verdict is Verdict.EDIT_FAILED
+    assert "extra is a file and a folder at once" in record.grade.reason
+    assert record.runs == ()
+
+
 def test_a_task_beyond_the_window_is_an_overflow(attempt: Attempt, make_places: MakePlaces) -> None:
-    """The verdict names stage and numbers, and nobody was asked."""
+    """The verdict names stage and numbers; nobody was asked, and the prompt that did not fit is evidence."""
     places = make_places(HISTORY)
     commit = replace(open_workbench(places).manifest.commits[0], task="word " * 8_000)
     record = run_attempt(job(places, ScriptedAnswerers(), commit=commit))
     assert record.grade.verdict is Verdict.CONTEXT_OVERFLOW
     assert "task-analysis" in record.grade.reason
-    assert (record.calls, record.runs) == ((), ())
+    assert record.runs == ()
+    (call,) = record.calls
+    assert (call.answerer, call.answer, call.problem) == ("none", "", record.grade.reason)
 
 
 def test_a_missing_wheel_is_a_broken_environment(make_places: MakePlaces, this_python: str) -> None:
@@ -232,6 +287,75 @@ def test_an_answerer_that_has_no_answer_breaks_the_attempt_not_the_worker(attemp
     assert record.grade.verdict is Verdict.ENV_BROKEN
     assert "nothing recorded" in record.grade.reason
     assert [call.stage for call in record.calls] == ["task-analysis"]
+
+
+def test_a_missing_answer_late_in_the_pass_loses_nothing(attempt: Attempt) -> None:
+    """Decisions, plan, steps, patch and times up to the missing recording are in the row."""
+    script: Script = {
+        Stage.STEP_PLAN: (plan("calc.py", "calc.py"),),
+        Stage.EXECUTE_CODE: (SOLVE, ReplayMissing("nothing recorded")),
+    }
+    record = attempt(ScriptedAnswerers(script))
+    assert record.grade.verdict is Verdict.ENV_BROKEN
+    assert {decision.stage for decision in record.decisions} == {"scope", "precision", "context"}
+    assert len(record.plans) == 1
+    assert [(step.applied, step.problem) for step in record.steps] == [(True, ""), (False, "not reached")]
+    assert "+    return a + a" in record.patch
+    assert record.alignment["file_recall"] == 1.0
+    assert {"retrieve", "plan", "code", "edit", "pipeline"} <= set(record.seconds)
+
+
+@dataclass(frozen=True)
+class RecordedAnswerers:
+    """Implements `ports.Answerers` with recorded answers."""
+
+    rows: tuple[ReplayRow, ...]
+
+    def model(self, case: Case) -> Model:
+        """Return the model."""
+        return ReplayAnswerer(case.commit.sha, self.rows)
+
+
+@dataclass(frozen=True)
+class GoldCodes:
+    """Implements `ports.Answerers`: somebody plans, gold codes, as an oracle arm does."""
+
+    steps: tuple[str, ...]
+
+    def model(self, case: Case) -> Model:
+        """Return the model."""
+        gold, planner = GoldAnswerer(case.parent, case.gold), Scripted({Stage.STEP_PLAN: (plan(*self.steps),)})
+        return Either(gold, planner)
+
+
+@dataclass(frozen=True)
+class Either:
+    """Gold for the code, the other one for the rest."""
+
+    gold: Model
+    other: Model
+
+    def answer(self, call: StageCall) -> Answer:
+        """Return the answer of whoever the stage belongs to."""
+        return (self.gold if call.stage is Stage.EXECUTE_CODE else self.other).answer(call)
+
+
+def test_a_recording_replays_to_the_same_attempt(attempt: Attempt) -> None:
+    """A step with nothing left to change is in the recorded answers, so replaying them is the same attempt."""
+    recorded = attempt(GoldCodes(("calc.py", "calc.py")))
+    assert recorded.grade.verdict is Verdict.RESOLVED
+    assert [step.problem for step in recorded.steps] == ["", "nothing left to change"]
+    rows = tuple(
+        ReplayRow(recorded.commit, Stage(call.stage), call.ordinal, call.prompt_sha256, call.answer)
+        for call in recorded.calls
+    )
+    replayed = attempt(RecordedAnswerers(rows))
+    assert replayed.grade == recorded.grade
+    assert (replayed.steps, replayed.plans, replayed.decisions) == (recorded.steps, recorded.plans, recorded.decisions)
+    assert (replayed.patch, replayed.tree_sha256) == (recorded.patch, recorded.tree_sha256)
+    told = [[(call.stage, call.prompt, call.answer, call.problem) for call in record.calls]
+            for record in (recorded, replayed)]  # fmt: skip
+    assert told[0] == told[1]
 
 
 def test_the_same_tree_is_not_run_twice_and_one_byte_makes_another(make_places: MakePlaces) -> None:
@@ -264,6 +388,9 @@ def test_the_key_names_everything_that_decides_an_attempt(make_places: MakePlace
         replace(base, temperature=0.5),
         replace(base, required=Required(frozenset(), REQUIRED.p2p)),
         replace(base, test_files=()),
+        replace(base, limit_s=21.0),
+        replace(base, commit=replace(base.commit, kinds=("meta-plan",))),
+        replace(base, commit=replace(base.commit, environment="env-other")),
     ]
     assert len({base.key, *(other.key for other in others)}) == len(others) + 1
     assert replace(base, use_cache=False).key == base.key

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.case import Case, load_case, patch
+from harness.case import Case, load_case, patch, path_conflict
 from harness.errors import GitFailed
 from harness.git import GitRepo
 from harness.index.facts import FactsCache
 from harness.manifest import Commit
-from harness.tree import Tree
+from harness.tree import EXECUTABLE_MODE, SYMLINK_MODE, Entry, Tree, blob_id
 from tests.conftest import commit_ids
 from tests.trees import tree_of
 
@@ -118,6 +118,69 @@ def test_patch_names_binary_files_and_is_empty_without_changes() -> None:
     one, two = tree_of({"a.bin": b"\xff"}), tree_of({"a.bin": b"\xfe"})
     assert patch(one, two) == "Binary files a/a.bin and b/a.bin differ\n"
     assert patch(one, one) == ""
+
+
+def test_patch_has_the_lines_of_git(tmp_path: Path) -> None:
+    """Only a line feed ends a line: a form feed or a line separator inside one does not break the patch."""
+    old, new = "one\n\x0c\ntwo\u2028half\nend\r\n", "one\n\x0c\n2\u2028half\nend\r\n"
+    (tmp_path / "a.py").write_bytes(old.encode())
+    diff = patch(tree_of({"a.py": old}), tree_of({"a.py": new}))
+    subprocess.run(["git", "apply", "-"], cwd=tmp_path, input=diff.encode(), check=True)
+    assert (tmp_path / "a.py").read_bytes() == new.encode()
+
+
+def test_an_ordinary_commit_can_be_expressed(case: Case) -> None:
+    """Changed, new and removed text files are what answers are made of."""
+    assert case.inexpressible == ()
+    removed = Case(commit(), tree_of(PARENT), tree_of({"src/a.py": "x = 2\n"}))
+    assert removed.inexpressible == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        (b"\xff\n", b"\xfe\n", True),
+        (None, b"\xfe\n", True),
+        (b"\xff\n", None, True),
+        (b"old\n", b"new\n", False),
+        (b"old\n", b"new", True),
+        (None, b"new", True),
+        (None, b"", False),
+        (b"old", b"new", False),
+        (b"old", b"new\n", True),
+        (b"old\n", b"old", True),
+    ],
+)
+def test_data_that_answers_cannot_bring_about_is_named(before: bytes | None, after: bytes | None, found: bool) -> None:
+    """Binary content, and a final newline of a data file that comes or goes."""
+    sides = [{"src/x.dat": data} if data is not None else {} for data in (before, after)]
+    case = Case(commit(), *(tree_of({"src/a.py": "x = 1\n", **side}) for side in sides))
+    assert case.inexpressible == (("src/x.dat",) if found else ())
+
+
+def test_the_end_of_a_module_and_the_docs_do_not_count() -> None:
+    """A final newline means nothing to Python, and docs are not graded."""
+    before = {"src/a.py": "x = 1\n", "src/b.py": "y = 1\n", "docs/i.png": b"\xff"}
+    after = {"src/a.py": "x = 2", "src/b.py": "y = 1", "src/c.py": "z = 1", "docs/i.png": b"\xfe"}
+    assert Case(commit(), tree_of(before), tree_of(after)).inexpressible == ()
+    latin = "# coding: latin-1\nx = 'ä'\n".encode("latin-1")
+    assert Case(commit(), tree_of(before), tree_of({**before, "src/a.py": latin})).inexpressible == ("src/a.py",)
+
+
+def test_modes_and_links_cannot_be_expressed() -> None:
+    """An answer changes text; a file that becomes executable or a link is named."""
+    parent = tree_of({"src/a.py": "x = 1\n", "src/run.py": "x = 1\n", "src/link.py": "x = 1\n"})
+    entries = dict(parent.replace({"src/run.py": b"x = 2\n", "src/link.py": b"a.py"}).entries)
+    entries["src/run.py"] = Entry(EXECUTABLE_MODE, entries["src/run.py"].blob)
+    entries["src/link.py"] = Entry(SYMLINK_MODE, entries["src/link.py"].blob)
+    texts = {blob_id(data): data for data in (b"x = 1\n", b"x = 2\n", b"a.py")}
+    assert Case(commit(), parent, Tree(entries, texts.__getitem__)).inexpressible == ("src/link.py", "src/run.py")
+
+
+def test_a_file_that_is_also_a_folder_is_found() -> None:
+    """The path is named; an ordinary tree has none."""
+    assert path_conflict(tree_of({"a/b/c.py": "", "a/b": "", "ab": ""})) == "a/b"
+    assert path_conflict(tree_of({"a/b/c.py": "", "a/bc": "", "b": ""})) is None
 
 
 def test_load_case_reads_both_trees(make_repo: Callable[..., Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import GitFailed
-from harness.git import CACHE_BYTES, GitRepo, git_environment, run_git
+from harness.git import CACHE_BYTES, BlobMissing, GitRepo, git_environment, run_git
 from harness.tree import EXECUTABLE_MODE, SYMLINK_MODE
 from tests.conftest import commit_ids
 
@@ -75,10 +76,14 @@ def test_has_commit_knows_commits_from_everything_else(repo: GitRepo) -> None:
 
 
 def test_reading_goes_on_after_a_missing_object(repo: GitRepo) -> None:
-    """A missing blob is a KeyError and leaves the long-lived process in step."""
+    """A missing blob is a failure of git, by name, and leaves the long-lived process in step."""
     tree = repo.tree("HEAD")
-    with pytest.raises(KeyError):
+    tree.read("a.py")
+    process = repo._process
+    with pytest.raises(BlobMissing, match=MISSING) as failed:
         repo.blob(MISSING)
+    assert isinstance(failed.value, GitFailed)
+    assert repo._process is process
     assert tree.text("a.py") == "two\n"
 
 
@@ -159,16 +164,47 @@ def test_a_git_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         run_git(["status"], timeout_s=0.2)
 
 
-def test_a_git_that_dies_is_a_failure_and_leaves_nothing_open(repo: GitRepo) -> None:
-    """When the long-lived process is gone, reading fails with a reason and closing still works."""
+def test_a_git_that_died_is_replaced(repo: GitRepo) -> None:
+    """When the long-lived process is gone, the next read starts another and nothing is left open."""
     tree = repo.tree("HEAD")
     tree.read("a.py")
     process = repo._process
     assert process is not None
     process.kill()
     process.wait()
-    with pytest.raises(GitFailed, match="ended early"):
-        repo._object(MISSING)
-    repo.close()
+    assert repo._object(tree.entries["a.py"].blob) == ("blob", b"two\n")  # past the cache
     assert process.stdout is not None
     assert process.stdout.closed
+
+
+@pytest.mark.parametrize("said", ["", "{name} blob 4", "{name} blob 4\\ntw", "{name} blob 4\\ntwo."], ids=str)
+def test_an_answer_that_breaks_off_is_read_once_more(
+    repo: GitRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """A git that ends in the middle of an answer is not believed; the second try reads the whole object."""
+    blob = repo.tree("HEAD").entries["a.py"].blob
+    real = shutil.which("git")
+    flag = tmp_path / "broke-off"
+    fake = f"[ -e {flag} ] && exec {real} \"$@\"\ntouch {flag}\nread name\nprintf '{said.format(name=blob)}'\n"
+    put_git(tmp_path, monkeypatch, fake)
+    assert repo.blob(blob) == b"two\n"
+
+
+def test_a_git_that_always_breaks_off_is_a_failure(
+    repo: GitRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A short object is never returned, and the failure says what was read."""
+    blob = repo.tree("HEAD").entries["a.py"].blob
+    put_git(tmp_path, monkeypatch, f"read name\nprintf '{blob} blob 4\\ntw'\n")
+    with pytest.raises(GitFailed, match=f"ended early while reading {blob}"):
+        repo.blob(blob)
+    assert repo._process is None
+
+
+def put_git(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Put a program named git in front of the real one."""
+    program = folder / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{script}")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")

@@ -8,6 +8,7 @@ from textwrap import dedent
 import pytest
 
 from harness.index.facts import FactsCache, Import, ModuleFacts, analyse
+from harness.index.syntax import source_lines, source_text
 from harness.tree import blob_id
 
 CODE = dedent('''\
@@ -151,6 +152,28 @@ def test_byte_order_mark_and_coding_line_are_honoured() -> None:
 
 def _never(blob: str) -> bytes:
     raise AssertionError(f"{blob} was read although its facts are known")
+
+
+def test_search_terms_are_those_of_the_decoded_text() -> None:
+    """Bytes of one encoding are not taken for letters of another; bytes without meaning still have terms."""
+    japanese = "# coding: shift_jis\nname = 1  # アlarm\n".encode("shift_jis")
+    assert b"Alarm" in japanese
+    cache = FactsCache()
+    assert "alarm" not in cache.terms(blob_id(japanese), lambda _: japanese)
+    assert cache.terms("0" * 40, lambda _: b"backorder = '\xff'")["backorder"] == 1
+
+
+def test_half_a_surrogate_pair_never_leaves_a_file() -> None:
+    """Python allows one in a string and in some encodings; no prompt can hold it."""
+    assert analyse('def f():\n    """\\ud800 odd."""\n').symbols[0].doc == "\\ud800 odd."
+    with pytest.raises(ValueError, match="not decodable"):
+        source_text(b"# coding: unicode_escape\nx = '\\ud800'\n")
+
+
+def test_lines_end_where_python_ends_them() -> None:
+    """A final line end opens no line; form feeds and line separators end none."""
+    assert source_lines("a\x0cb\nc\u2028d\r\ne\rf\n") == ["a\x0cb", "c\u2028d", "e", "f"]
+    assert source_lines("") == []
 
 
 def test_cache_reads_a_blob_once() -> None:

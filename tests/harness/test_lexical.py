@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from harness.answerers.lexical import LexicalAnswerer, NotLexical, intent
-from harness.answers import validate
 from harness.context import ContextItem, ContextPackage
 from harness.errors import AnswerInvalid
 from harness.plan import Part, Step, TaskAnalysis, parse_meta_plan, parse_part_plan
@@ -26,6 +25,7 @@ from harness.stages import (
     TaskAnalysisFacts,
     TestPlanFacts,
 )
+from tests.models import problem_of
 
 ANALYSIS = TaskAnalysis("fix", (), ("src/named.py",))
 PART = Part("p1", "do it", ("src/a.py", "src/new.py"))
@@ -36,7 +36,7 @@ def ask(stage: Stage, facts: Facts, ordinal: int = 0) -> dict[str, Any]:
     call = StageCall(stage, "prompt", facts, None, 8_192, ordinal)
     answer = LexicalAnswerer().answer(call)
     assert (answer.answerer, answer.source) == ("lexical", "synthetic")
-    assert validate(call, answer.text) is None
+    assert problem_of(call, answer.text) is None
     assert LexicalAnswerer().answer(call) == answer
     doc: dict[str, Any] = json.loads(answer.text)
     return doc
@@ -181,6 +181,16 @@ def test_steps_look_into_files_shown_whole() -> None:
     items = context(item("src/a.py", "", text), item("src/b.py", "", "X = 1\n"))
     doc = ask(Stage.STEP_PLAN, StepPlanFacts("Let `second` return three", part, items))
     assert [(step["file"], step["symbol"]) for step in doc["steps"]] == [("src/a.py", "second"), ("src/b.py", "")]
+
+
+def test_a_form_feed_does_not_shift_the_symbols_of_a_whole_file() -> None:
+    """Lines are counted as Python counts them, so the text of a symbol is its own and edges follow from it."""
+    text = 'X = """a\x0cb\u2028c"""\n\n\ndef second():\n    return third()\n\n\ndef third():\n    return 2\n'
+    facts = StepPlanFacts("Let `second` and `third` return three", Part("p1", "", ("src/a.py",)),
+                          context(item("src/a.py", "", text)))  # fmt: skip
+    steps = {step.symbol: step for step in parse_part_plan(ask(Stage.STEP_PLAN, facts)).steps}
+    assert steps["second"].depends_on == (steps["third"].id,)
+    assert steps["third"].depends_on == ()
 
 
 def test_test_plan_extends_the_test_module_of_the_changed_file() -> None:

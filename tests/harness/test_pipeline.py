@@ -12,7 +12,15 @@ from harness.errors import Failure, ReplayMissing
 from harness.grade import Verdict
 from harness.index.facts import FactsCache
 from harness.index.repo import RepoIndex
-from harness.pipeline import SCOPE_BATCH, Question, Trajectory, as_question, run_pipeline
+from harness.pipeline import (
+    CANDIDATE_FILES,
+    NOT_OFFERED_ROWS,
+    SCOPE_BATCH,
+    Question,
+    Trajectory,
+    as_question,
+    run_pipeline,
+)
 from harness.stages import Stage, StepPlanFacts, TestPlanFacts
 from tests.models import Scripted, edit, plan
 from tests.trees import tree_of
@@ -30,14 +38,15 @@ Script = Mapping[Stage, tuple[str | Failure, ...]]
 
 def go(
     script: Script, *, kinds: tuple[str, ...] = ("step-plan",), task: str = "Fix the function add in calc",
-    files: Mapping[str, str] = FILES,
+    files: Mapping[str, str | bytes] = FILES,
 ) -> tuple[Trajectory, Scripted]:  # fmt: skip
     """Run the pipeline over a small tree."""
     model = Scripted(script)
     tree = tree_of(files)
     question = as_question(task, kinds, tree, {"python": "3.11", "tests": "pytest"})
-    interview = Interview(model, seed=0, temperature=0.0)
-    return run_pipeline(question, RepoIndex.build(tree, FactsCache()), interview), model
+    out = Trajectory(candidate=tree)
+    run_pipeline(question, RepoIndex.build(tree, FactsCache()), Interview(model, seed=0, temperature=0.0), out)
+    return out, model
 
 
 def stages(model: Scripted) -> list[str]:
@@ -143,7 +152,7 @@ def test_steps_after_a_failed_one_are_kept_as_not_done() -> None:
     script: Script = {Stage.STEP_PLAN: (plan("calc.py", "gone.py", "other.py"),), Stage.EXECUTE_CODE: (FIX,)}
     out, _ = go(script)
     assert [record.applied for record in out.steps] == [True, False, False]
-    assert out.steps[2].problem == "an earlier step failed"
+    assert out.steps[2].problem == "not reached"
     assert [step.file for step in out.planned_steps()] == ["calc.py", "gone.py", "other.py"]
 
 
@@ -163,12 +172,123 @@ def test_a_prompt_beyond_its_window_is_a_context_overflow() -> None:
     assert out.stopped is Verdict.CONTEXT_OVERFLOW
     assert "task-analysis" in out.reason
     assert model.calls == []
+    assert [(call.prompt.startswith("[task-analysis]"), call.answer, call.problem) for call in out.calls] == [
+        (True, "", out.reason)
+    ]
 
 
-def test_failures_of_the_answerer_are_not_the_pipelines() -> None:
-    """Somebody who cannot answer at all is no verdict about the code."""
+def test_a_step_beyond_its_window_leaves_the_whole_plan() -> None:
+    """The prompt that did not fit is kept, and so are the steps that were planned before and after it."""
+    files = {**FILES, "big.py": "x = 1\n" * 20_000}
+    out, _ = go({Stage.STEP_PLAN: (plan("calc.py", "big.py", "other.py"),), Stage.EXECUTE_CODE: (FIX,)}, files=files)
+    assert out.stopped is Verdict.CONTEXT_OVERFLOW
+    assert [(record.step.file, record.applied) for record in out.steps] == [
+        ("calc.py", True), ("big.py", False), ("other.py", False),
+    ]  # fmt: skip
+    assert [record.problem for record in out.steps] == ["", out.reason, "not reached"]
+    last = out.calls[-1]
+    assert (last.stage, last.answer, last.answerer, last.source) == ("execute-code", "", "none", "harness")
+    assert last.problem == out.reason
+    assert last.prompt_tokens > 32_768
+
+
+def test_nothing_as_an_answer_leaves_the_file_and_goes_on() -> None:
+    """The step is kept as not applied, and the next one is coded."""
+    script: Script = {
+        Stage.STEP_PLAN: (plan("other.py", "calc.py"),),
+        Stage.EXECUTE_CODE: ("NOTHING\n", FIX),
+    }
+    out, _ = go(script)
+    assert out.stopped is None
+    assert [(record.applied, record.problem) for record in out.steps] == [(False, "nothing left to change"), (True, "")]
+
+
+def test_an_empty_answer_is_a_broken_edit() -> None:
+    """Only the word says that nothing is to be done."""
+    out, _ = go({Stage.STEP_PLAN: (plan("calc.py"),), Stage.EXECUTE_CODE: ("",)})
+    assert out.stopped is Verdict.EDIT_FAILED
+
+
+def test_an_unusable_test_plan_ends_nothing() -> None:
+    """The call keeps its problem, the remaining parts are planned and coded, and the pass has no reason to fail."""
+    parts = [{"id": f"p{n}", "description": "d", "files": [f], "depends_on": []}
+             for n, f in enumerate(("calc.py", "other.py"), 1)]  # fmt: skip
+    script: Script = {
+        Stage.META_PLAN: (json.dumps({"parts": parts}),),
+        Stage.STEP_PLAN: (plan("calc.py"), plan("other.py")),
+        Stage.EXECUTE_CODE: (FIX, edit("    return calc.add(a, a)", "    return 2 * a")),
+        Stage.TEST_PLAN: ("garbage", '{"steps": []}'),
+    }
+    out, _ = go(script, kinds=("meta-plan", "step-plan", "test-plan"))
+    assert (out.stopped, out.reason) == (None, "")
+    assert [record.applied for record in out.steps] == [True, True]
+    problems = [call.problem for call in out.calls if call.stage == "test-plan"]
+    assert problems[0].startswith("test-plan: the answer is not JSON")
+    assert problems[1:] == [""]
+    assert [(record.stage, record.part) for record in out.plans if record.stage == "test-plan"] == [("test-plan", "p2")]
+
+
+def test_files_below_the_limit_leave_a_decision_each() -> None:
+    """What scope was never offered is evidence as well, with its rank."""
+    files = {f"calc_{n}.py": f"def add_{n}(): pass\n" for n in range(CANDIDATE_FILES + 3)}
+    out, _ = go({}, files=files)
+    scope = [decision for decision in out.decisions if decision.stage == "scope"]
+    assert len({decision.path for decision in scope}) == len(scope) == len(files)
+    rest = [decision for decision in scope if decision.verdict == "not offered"]
+    assert [decision.reason.partition(",")[0] for decision in rest] == [
+        f"rank {rank}" for rank in range(CANDIDATE_FILES + 1, CANDIDATE_FILES + 4)
+    ]
+    assert "not listed" not in rest[-1].reason
+
+
+def test_decisions_about_what_was_not_offered_are_bounded() -> None:
+    """A tree of many files leaves a fixed number of rows, and the last one counts the others."""
+    files = {f"calc_{n}.py": "" for n in range(CANDIDATE_FILES + NOT_OFFERED_ROWS + 7)}
+    out, _ = go({}, files=files)
+    rest = [decision for decision in out.decisions if decision.verdict == "not offered"]
+    assert len(rest) == NOT_OFFERED_ROWS
+    assert rest[-1].reason.endswith("; 7 files that rank lower are not listed")
+
+
+def test_source_in_another_encoding_is_shown_and_cannot_be_edited() -> None:
+    """A coding line is honoured for reading; an edit of such a file is a failed edit, not a crash."""
+    latin = "# -*- coding: latin-1 -*-\ndef add(a, b):\n    return a - b  # größer\n".encode("latin-1")
+    broken = b"def add_more(): return '\xff'\n"
+    files = {**FILES, "calc.py": latin, "calc_more.py": broken}
+    out, model = go({Stage.STEP_PLAN: (plan("calc.py"),), Stage.EXECUTE_CODE: (FIX,)}, files=files)
+    asked = next(call for call in model.calls if call.stage is Stage.STEP_PLAN)
+    assert "return a - b  # größer" in asked.prompt
+    assert out.stopped is Verdict.EDIT_FAILED
+    assert "calc.py is not UTF-8 text" in out.reason
+    assert [(record.applied, record.problem) for record in out.steps] == [(False, out.reason)]
+    omitted = [(d.path, d.reason) for d in out.decisions if d.verdict == "omitted"]
+    assert [path for path, _ in omitted] == ["calc_more.py"]
+    assert "not decodable" in omitted[0][1]
+
+
+def test_names_that_are_not_utf8_are_never_shown() -> None:
+    """No prompt and no answer can hold such a path, so neither the listing nor the index has it."""
+    files = {**FILES, "calc_\udcff.py": "def add_calc(): pass\n"}
+    out, model = go({}, files=files)
+    assert all(call.prompt.encode() for call in model.calls)
+    assert "calc_" not in "".join(call.prompt for call in model.calls)
+    assert not any("\udcff" in decision.path for decision in out.decisions)
+
+
+def test_failures_of_the_answerer_are_not_the_pipelines_and_lose_nothing() -> None:
+    """Somebody who cannot answer at all is no verdict about the code; what happened before it is kept."""
+    tree = tree_of(FILES)
+    model = Scripted({Stage.STEP_PLAN: (plan("calc.py", "other.py"),),
+                      Stage.EXECUTE_CODE: (FIX, ReplayMissing("nothing recorded"))})  # fmt: skip
+    out = Trajectory(candidate=tree)
+    question = as_question("Fix add", ("step-plan",), tree, {"python": "3.11", "tests": "pytest"})
     with pytest.raises(ReplayMissing):
-        go({Stage.SCOPE: (ReplayMissing("nothing recorded"),)})
+        run_pipeline(question, RepoIndex.build(tree, FactsCache()), Interview(model, seed=0, temperature=0.0), out)
+    assert [record.applied for record in out.steps] == [True, False]
+    assert "return a + b" in out.candidate.text("calc.py")
+    assert out.context.items
+    assert len(out.plans) == 1
+    assert [call.stage for call in out.calls][-2:] == ["step-plan", "execute-code"]
 
 
 def test_time_is_booked_by_phase() -> None:

@@ -75,7 +75,9 @@ def test_scores_and_reasons_of_retrieval_are_not_shown(facts: Facts) -> None:
 )
 def test_each_action_says_how_to_answer(action: str, words: str) -> None:
     """The answer format of a step depends on its action."""
-    assert words in render(Stage.EXECUTE_CODE, ExecuteFacts(TASK, replace(STEP, action=action), ""))
+    prompt = render(Stage.EXECUTE_CODE, ExecuteFacts(TASK, replace(STEP, action=action), ""))
+    assert words in prompt
+    assert prompt.endswith("Answer NOTHING if the file needs no change for this step.\n")
 
 
 def test_a_part_without_files_may_touch_any() -> None:

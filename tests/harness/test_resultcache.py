@@ -73,6 +73,14 @@ def test_nothing_but_entries_lies_in_the_directory(cache: ResultCache) -> None:
     assert stored.seconds == 9.0
 
 
+def test_a_write_that_fails_leaves_no_file_behind(cache: ResultCache) -> None:
+    """What cannot be put into place is removed again."""
+    (cache.root / KEY[:2] / KEY).mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        cache.put(KEY, RUN)
+    assert [path for path in cache.root.rglob("*") if path.is_file()] == []
+
+
 def test_readers_never_see_half_an_entry_of_a_writer(cache: ResultCache) -> None:
     """While another process rewrites an entry again and again, every read gets a whole one."""
     cache.put(KEY, RUN)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from pathlib import Path
 
 import pytest
 
-from harness.answerers.routes import BadRoute, make_routes
+from harness.answerers.routes import BadRoute, ReplayChanged, make_routes
 from harness.case import Case
 from harness.manifest import Commit
 from harness.prompts import render
@@ -75,6 +76,18 @@ def test_replay_is_named_by_its_content(tmp_path: Path) -> None:
     book.write_text("\n")
     assert len(first.replay_sha256) == 64
     assert make_routes("replay", {}, book).replay_sha256 != first.replay_sha256
+
+
+def test_a_replay_file_that_changes_during_a_run_is_refused(tmp_path: Path, case: Case) -> None:
+    """The answers of a run come from the bytes whose digest its attempts are keyed by."""
+    book = tmp_path / "answers.jsonl"
+    book.write_text("")
+    routes = make_routes("replay", {}, book)
+    assert routes.replay_sha256 == hashlib.sha256(b"").hexdigest()
+    book.write_text("\n")
+    with pytest.raises(ReplayChanged, match="changed during the run") as failed:
+        routes.model(case)
+    assert failed.value.exit_code == 12
 
 
 def test_routes_travel_to_a_worker(case: Case) -> None:
