@@ -6,25 +6,34 @@ skipped, and each record is one transaction. Killed at any instant, the same cal
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass, field
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
+from appliance.errors import Busy, ManifestChanged, WorkerDied, WorkerFailed
 from appliance.home import Home
 from appliance.store.curated import CuratedStore, StoredCommit
 from appliance.store.raw import RawStore
 from evals.metrics import pass_at_k
 from harness.answerers.routes import RoutedAnswerers
 from harness.attempt import AttemptJob, run_attempt
-from harness.grade import Required, grade
+from harness.errors import Failure
+from harness.grade import Verdict, grade
 from harness.manifest import MANIFEST_NAME, Commit, parse_manifest
 from harness.record import AttemptRecord
 from harness.workbench import Places
 
 QUEUED_PER_WORKER = 2
+LOCK_NAME = "harness.lock"
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,7 @@ class RunSummary:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the summary for JSON."""
-        counts = [(seen.total(), seen["RESOLVED"]) for seen in self.by_commit.values()]
+        counts = [(seen.total() - seen["ENV_BROKEN"], seen["RESOLVED"]) for seen in self.by_commit.values()]
         most = max((tried for tried, _ in counts), default=0)
         phases = sorted({name for row in self.seconds for name in row})
         return {
@@ -87,10 +96,16 @@ class RunSummary:
 
 
 def plan_jobs(home: Home, curated: CuratedStore, options: RunOptions) -> list[AttemptJob]:
-    """Return the attempts that a run consists of, in manifest order."""
+    """Return the attempts that a run consists of, in manifest order.
+
+    ManifestChanged when the manifest on disk is not the one that was gated.
+    """
     package = curated.resolve(options.package)
     places = Places(home.packages / package, home.environments, home.cache, home.environments_cap_bytes)
-    manifest = parse_manifest((places.package / MANIFEST_NAME).read_bytes())
+    document = (places.package / MANIFEST_NAME).read_bytes()
+    if hashlib.sha256(document).hexdigest() != _integrated_sha256(curated, package):
+        raise ManifestChanged(f"{places.package / MANIFEST_NAME} is not the manifest that was integrated")
+    manifest = parse_manifest(document)
     by_sha = {commit.sha: commit for commit in manifest.commits}
     chosen = [
         stored
@@ -104,6 +119,11 @@ def plan_jobs(home: Home, curated: CuratedStore, options: RunOptions) -> list[At
     ]
 
 
+def _integrated_sha256(curated: CuratedStore, package: str) -> str:
+    row = curated.db.execute("SELECT manifest_sha256 FROM packages WHERE id = ?", [package]).fetchone()
+    return str(row[0])
+
+
 def _job(options: RunOptions, places: Places, commit: Commit, stored: StoredCommit, number: int) -> AttemptJob:
     return AttemptJob(
         places=places, commit=commit, required=stored.required, test_files=stored.test_files, limit_s=stored.limit_s,
@@ -112,28 +132,86 @@ def _job(options: RunOptions, places: Places, commit: Commit, stored: StoredComm
     )  # fmt: skip
 
 
+@contextmanager
+def only_run(home: Home) -> Iterator[None]:
+    """Be the only run of a home, or raise Busy; the lock dies with the process that holds it."""
+    home.var.mkdir(parents=True, exist_ok=True)
+    fd = os.open(home.var / LOCK_NAME, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            raise Busy("another `appliance harness run` is under way on this appliance") from err
+        yield
+    finally:
+        os.close(fd)
+
+
 def run_attempts(
     jobs: list[AttemptJob], raw: RawStore, executor: Executor, workers: int
 ) -> Iterator[tuple[AttemptRecord | None, int]]:  # fmt: skip
-    """Make the attempts that are not stored yet; yield each record with its id, None for a stored one."""
-    known = raw.known_keys(job.key for job in jobs)
+    """Make the attempts that are not stored yet; yield each record with its id, None for a stored one.
+
+    When an attempt raises, what finished beside it is stored and yielded first: WorkerFailed, WorkerDied, or the
+    failure that it raised.
+    """
     todo = []
     for job in jobs:
-        if job.key in known:
-            yield None, known[job.key]
+        wanted, attempt_id = settle(raw, job)
+        if attempt_id is None:
+            todo.append(wanted)
         else:
-            todo.append(job)
-    waiting: dict[Future[AttemptRecord], Required] = {}
+            yield None, attempt_id
+    waiting: dict[Future[AttemptRecord], AttemptJob] = {}
     todo.reverse()
     while todo or waiting:
         while todo and len(waiting) < workers * QUEUED_PER_WORKER:
             job = todo.pop()
-            waiting[executor.submit(run_attempt, job)] = job.required
+            waiting[_submitted(executor, job)] = job
         done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+        failed: list[tuple[AttemptJob, BaseException]] = []
         for future in done:
-            required = waiting.pop(future)
-            record = future.result()
-            yield record, raw.add(record, required)
+            job = waiting.pop(future)
+            error = future.exception()
+            if error is None:
+                yield future.result(), raw.add(future.result())
+            else:
+                failed.append((job, error))
+        if failed:
+            job, error = failed[0]
+            raise _as_failure(job, error) from error
+
+
+def settle(raw: RawStore, job: AttemptJob) -> tuple[AttemptJob, int | None]:
+    """Return the id of a stored attempt, or the job to make: a broken environment is tried again."""
+    while (found := raw.stored(job.key)) is not None:
+        attempt_id, verdict = found
+        if verdict != Verdict.ENV_BROKEN:
+            return job, attempt_id
+        job = replace(job, retry=job.retry + 1)
+    return job, None
+
+
+def _submitted(executor: Executor, job: AttemptJob) -> Future[AttemptRecord]:
+    """Hand a job out; a pool that is broken already is a failed attempt, so that finished ones come first."""
+    try:
+        return executor.submit(run_attempt, job)
+    except BrokenProcessPool as err:
+        refused: Future[AttemptRecord] = Future()
+        refused.set_exception(err)
+        return refused
+
+
+def _as_failure(job: AttemptJob, error: BaseException) -> BaseException:
+    """Return what to raise for an attempt that gave no record."""
+    what = f"attempt {job.attempt} at commit {job.commit.sha}"
+    if isinstance(error, BrokenProcessPool):
+        return WorkerDied(f"a worker process was killed from outside, during {what} or one beside it")
+    if isinstance(error, Failure) or not isinstance(error, Exception):
+        return error
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return error  # the command line knows a full disk
+    return WorkerFailed(f"{what} ended with {type(error).__name__}: {error}")
 
 
 @dataclass(frozen=True)
@@ -155,7 +233,7 @@ def regrade(raw: RawStore, progress: Callable[[str], None]) -> Regraded:
             skipped += 1
             continue
         checked += 1
-        verdict = grade(stored.runs, stored.required).verdict.value
+        verdict = grade(stored.runs, stored.required, problem=stored.problem).verdict.value
         if verdict != stored.verdict:
             mismatches.append((stored.attempt_id, stored.verdict, verdict))
             progress(f"attempt {stored.attempt_id}: stored {stored.verdict}, evidence says {verdict}")

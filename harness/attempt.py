@@ -11,15 +11,17 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from harness.alignment import align
 from harness.answerers import ANSWERER_FORMAT
 from harness.asking import Interview
 from harness.case import Case, patch, path_conflict
-from harness.errors import EnvironmentUnresolvable, PythonMissing, ReplayMissing
+from harness.errors import EnvironmentUnresolvable, Failure, PythonMissing, ReplayMissing
 from harness.grade import Grade, Required, Verdict, grade, needs_rerun
 from harness.manifest import Commit
 from harness.pipeline import Trajectory, as_question, run_pipeline
@@ -53,6 +55,8 @@ class AttemptJob:
     seed: int
     temperature: float
     use_cache: bool = True
+    retry: int = 0
+    """How many times this attempt came to nothing because the environment was broken."""
 
     @property
     def key(self) -> str:
@@ -62,6 +66,7 @@ class AttemptJob:
             sorted(self.routes.items()), self.answers_sha256, self.attempt, self.seed, self.temperature,
             sorted(self.required.f2p), sorted(self.required.p2p), sorted(self.test_files), self.limit_s,
             self.commit.kinds, self.commit.environment, ANSWERER_FORMAT,
+            self.retry,
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -111,6 +116,10 @@ class _Attempt:
         except _INFRASTRUCTURE as err:
             words = "; ".join(filter(None, [trajectory.reason, f"{type(err).__name__}: {err}"]))
             verdict = Grade(Verdict.ENV_BROKEN, words, 0, 0)
+        except (Failure, OSError):
+            raise  # a full disk or a missing sandbox says nothing about the attempt
+        except Exception as err:  # noqa: BLE001 - the edge of the worker: one poison commit must not stop a run
+            verdict = Grade(Verdict.ENV_BROKEN, f"internal error: {_where(err)}", 0, 0)
         self.lap("grade")
         return self.finished(case, trajectory, verdict)
 
@@ -166,6 +175,12 @@ class _Attempt:
         now = time.perf_counter()
         self.seconds[phase] = now - self.lap_started
         self.lap_started = now
+
+
+def _where(err: Exception) -> str:
+    """Return an unforeseen exception with the place it came from, for whoever mends it."""
+    frame = traceback.extract_tb(err.__traceback__)[-1]
+    return f"{type(err).__name__}: {err} ({Path(frame.filename).name}:{frame.lineno})"
 
 
 def _now() -> str:

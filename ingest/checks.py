@@ -7,6 +7,7 @@ operators and tests know them.
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from harness.envs.interpreters import find_interpreter
 from harness.envs.template import Template, TemplateStore, Wheels, resolve_offline
-from harness.errors import BadManifest, EnvironmentUnresolvable, GitFailed, HarnessError, PythonMissing
+from harness.errors import BadManifest, EnvironmentUnresolvable, Failure, GitFailed, HarnessError, PythonMissing
 from harness.git import GitRepo, run_git
 from harness.manifest import MANIFEST_NAME, Environment, Manifest, parse_manifest
 from harness.sandbox.bwrap import Sandbox, run
@@ -26,6 +27,7 @@ from ingest.gitimport import import_objects
 from ingest.staging import Staged
 
 SHOWN_WORDS = 500
+FSCK_TIMEOUT_S = 600
 _AGAIN = "Prepare the package again on the connected side and bring it anew."
 
 
@@ -131,7 +133,10 @@ def check_commits(candidate: Candidate) -> Iterator[Finding]:
                 parents = ", ".join(repo.parents(commit.sha)) or "none"
                 yield Finding("COMMIT_PARENT", "repo/", f"{commit.parent} as parent of {commit.sha}", parents, _AGAIN)
     try:
-        run_git(["--git-dir", str(candidate.repo), "fsck", "--connectivity-only", "--no-dangling", "--no-progress"])
+        run_git(
+            ["--git-dir", str(candidate.repo), "fsck", "--connectivity-only", "--no-dangling", "--no-progress"],
+            timeout_s=FSCK_TIMEOUT_S,
+        )
     except GitFailed as err:
         yield Finding("GIT_CONNECTIVITY", "repo/", "all objects of the history", str(err)[:SHOWN_WORDS], _AGAIN)
 
@@ -188,12 +193,28 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 
 
 def first_findings(candidate: Candidate) -> tuple[str, list[Finding]]:
-    """Run the checks in order; return the name of the first that fails with its findings, or ("", [])."""
+    """Run the checks in order; return the name of the first that fails with its findings, or ("", []).
+
+    Failures speak of this machine and pass. Anything else that a package makes a check raise is a
+    finding: nobody foresaw this package, so it is kept out and kept.
+    """
     for name, check in CHECKS:
-        findings = list(check(candidate))
+        try:
+            findings = list(check(candidate))
+        except Failure:
+            raise
+        except Exception as err:
+            if isinstance(err, OSError) and err.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            findings = [_unforeseen(name, err)]
         if findings:
             return name, findings
     return "", []
+
+
+def _unforeseen(check: str, err: Exception) -> Finding:
+    words = f"{type(err).__name__}: {err}"[:SHOWN_WORDS]
+    return Finding("CHECK_FAILED", "", f"the check {check!r} to come to an end", words, _AGAIN)
 
 
 def _usable(candidate: Candidate) -> Iterator[Environment]:

@@ -87,6 +87,14 @@ class CopyFailed(IngestError):
     hint = "Check that the medium is still there, or copy the package anew, and import it again."
 
 
+class AlreadyImporting(IngestError):
+    """Another import is under way."""
+
+    code = "IMPORT_RUNNING"
+    exit_code = 11
+    hint = "Wait until it has ended and import again."
+
+
 class AlreadyIntegrated(IngestError):
     """A package of this name and the same or a newer sequence is here already."""
 

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -22,17 +23,21 @@ from pathlib import Path
 from typing import Any
 
 from harness.envs.template import TemplateStore
-from harness.errors import DiskFull
+from harness.errors import DiskFull, Failure
 from harness.gate import Rejection, reject
 from harness.goldgate import GateJob, GateReport, run_gate
 from harness.manifest import Manifest
 from harness.workbench import Places
 from ingest.checks import Candidate, first_findings
-from ingest.errors import AlreadyIntegrated, PackageMissing
+from ingest.errors import AlreadyImporting, PackageMissing
 from ingest.findings import Finding
+from ingest.inspect import printable
 from ingest.staging import Staged, copy_in
 
+QUARANTINE_NAME = "quarantine.json"
 _SPARE_BYTES = 1 << 20
+_NAME_CHARACTERS = 64
+_DETAIL_CHARACTERS = 1_000
 
 
 @dataclass(frozen=True)
@@ -80,17 +85,20 @@ class ImportReport:
     def as_dict(self) -> dict[str, Any]:
         """Return the report for JSON."""
         return {
-            "package": self.package,
+            "package": printable(self.package),
             "state": self.state,
             "failed_check": self.failed_check,
-            "findings": [finding.as_dict() for finding in self.findings],
-            "quarantine": self.quarantine,
+            "findings": [
+                {name: printable(text) for name, text in finding.as_dict().items()} for finding in self.findings
+            ],
+            "quarantine": printable(self.quarantine),
             "commits": len(self.gates),
             "validated": self.validated,
             "rejected": self.reasons(),
             "details": [
                 {"commit": r.commit.sha, "reason": r.verdict.rejection.value if r.verdict.rejection else "",
-                 "detail": r.verdict.detail, "f2p": len(r.verdict.required.f2p), "p2p": len(r.verdict.required.p2p),
+                 "detail": printable(r.verdict.detail), "f2p": len(r.verdict.required.f2p),
+                 "p2p": len(r.verdict.required.p2p),
                  "runs": r.runs, "seconds": round(r.seconds, 2)}
                 for r in self.gates
             ],
@@ -118,6 +126,22 @@ def import_package(
             raise
         finally:
             shutil.rmtree(stage, ignore_errors=True)
+
+
+def gate_commit(job: GateJob) -> GateReport:
+    """Take one commit through the gate in a worker; what nobody foresaw rejects this commit and no other.
+
+    Failures and a full disk speak of the machine, so they stop the import.
+    """
+    try:
+        return run_gate(job)
+    except Failure:
+        raise
+    except Exception as err:
+        if isinstance(err, OSError) and err.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        words = printable(f"internal error: {type(err).__name__}: {err}")
+        return GateReport(job.commit, reject(Rejection.GOLD_FAILS, words[:_DETAIL_CHARACTERS]), (), "", 0, 0.0, 0.0)
 
 
 class _Import:
@@ -192,7 +216,7 @@ class _Import:
                         commit, reject(Rejection.PYTHON_MISSING, missing), (), "", 0, 0.0, 0.0
                     )
                 else:
-                    jobs[self.executor.submit(run_gate, GateJob(places, commit, self.gate_budget_s))] = commit
+                    jobs[self.executor.submit(gate_commit, GateJob(places, commit, self.gate_budget_s))] = commit
             for future in as_completed(jobs):
                 report = future.result()
                 reports[report.commit.sha] = report
@@ -213,14 +237,21 @@ class _Import:
         self.report.state = "integrated"
 
     def quarantined(self) -> ImportReport:
+        """Keep the package with its reason; the reason is there first, whole and durable."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         self.shelves.quarantine.mkdir(parents=True, exist_ok=True)
-        target = Path(tempfile.mkdtemp(prefix=f"{self.source.name}-{stamp}-", dir=self.shelves.quarantine))
-        (self.stage / "package").rename(target / "package")
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", self.source.name)[:_NAME_CHARACTERS]
+        target = Path(tempfile.mkdtemp(prefix=f"{name}-{stamp}-", dir=self.shelves.quarantine))
         self.report.state, self.report.quarantine = "quarantined", str(target)
-        document = {"at": stamp, "source": str(self.source), **self.report.as_dict()}
-        (target / "quarantine.json").write_text(json.dumps(document, indent=1, sort_keys=True))
+        document = {"at": stamp, "source": printable(str(self.source)), **self.report.as_dict()}
+        try:
+            _write_whole(target / QUARANTINE_NAME, json.dumps(document, indent=1, sort_keys=True))
+            (self.stage / "package").rename(target / "package")
+        except BaseException:
+            shutil.rmtree(target, ignore_errors=True)
+            raise
         _sync(target)
+        _sync(self.shelves.quarantine)
         return self.report
 
     @contextmanager
@@ -246,17 +277,20 @@ def _exclusive(lock: Path) -> Iterator[None]:
         os.close(fd)
 
 
-class AlreadyImporting(AlreadyIntegrated):
-    """Another import is under way."""
-
-    code = "IMPORT_RUNNING"
-    hint = "Wait until it has ended and import again."
-
-
 def _sweep(shelves: Shelves) -> None:
     """Remove what an interrupted import left behind; only called while holding the import lock."""
     for leftover in shelves.incoming.glob("import-*"):
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file that is there in whole or not at all, power cuts included."""
+    written = path.with_name(f"{path.name}.new")
+    with written.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    written.rename(path)
 
 
 def _sync(directory: Path) -> None:

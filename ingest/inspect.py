@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -59,7 +60,7 @@ class Inventory:
         manifest = self.manifest
         states = Counter(file.state for file in self.files)
         return {
-            "directory": str(self.directory),
+            "directory": printable(str(self.directory)),
             "package_id": manifest.package_id,
             "upstream": manifest.upstream,
             "license": manifest.license,
@@ -78,7 +79,7 @@ class Inventory:
                 for env in manifest.environments
             ],
             "commits": [asdict(commit) for commit in manifest.commits],
-            "files": [{**asdict(file), "path": _printable(file.path)} for file in self.files],
+            "files": [{**asdict(file), "path": printable(file.path)} for file in self.files],
         }
 
 
@@ -98,6 +99,16 @@ def inspect_package(directory: Path) -> Inventory:
         is_signed=_is_regular(directory / SIGNATURE_NAME),
         files=tuple(sorted(_compare(directory, manifest), key=lambda file: file.path)),
     )
+
+
+def printable(text: str) -> str:
+    """Return a text with what no terminal should get as escapes: bytes that are no UTF-8, control characters."""
+    try:
+        raw = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # from an escape in a JSON document, not from a file name
+        raw = text.encode("utf-8", "backslashreplace")
+    whole = raw.decode("utf-8", "backslashreplace")
+    return "".join(repr(char)[1:-1] if unicodedata.category(char) == "Cc" else char for char in whole)
 
 
 def _compare(directory: Path, manifest: Manifest) -> Iterator[InspectedFile]:
@@ -154,7 +165,3 @@ def _measure(path: Path) -> tuple[int, str]:
             hasher.update(chunk)
             size += len(chunk)
     return size, hasher.hexdigest()
-
-
-def _printable(path: str) -> str:
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

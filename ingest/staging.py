@@ -41,6 +41,7 @@ def copy_in(source: Path, target: Path) -> Staged:
     """Copy a package directory; CopyFailed when the medium fails under the copy, DiskFull when the disk is full."""
     files: dict[str, FileEntry] = {}
     findings: list[Finding] = []
+    target.mkdir(parents=True, exist_ok=True)  # also for a package that holds nothing
     for relative in _walk(source, findings):
         out = target / relative
         try:

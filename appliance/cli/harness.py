@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import IO, Any
 
@@ -10,8 +11,10 @@ import click
 
 from appliance.cli.output import Progress, dry_run_option, emit, json_option, table
 
+EXIT_WITH_WARNINGS = 3
 EXIT_NOTHING_USABLE = 21
 SHOWN_CHARS = 1_500
+SEEDS = click.IntRange(-(2**31), 2**31 - 1)
 
 
 @click.group()
@@ -30,8 +33,8 @@ def group() -> None:
 @click.option("--commits", type=click.IntRange(1), help="At most this many validated commits.")
 @click.option("--only", multiple=True, metavar="SHA", help="Only commits whose id starts with this.")
 @click.option("--attempts", type=click.IntRange(1), default=1, show_default=True, help="Attempts per commit.")
-@click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the first attempt; others count up.")
+@click.option("--temperature", type=click.FloatRange(0, 10), default=0.0, show_default=True)
+@click.option("--seed", type=SEEDS, default=0, show_default=True, help="Seed of the first attempt; others count up.")
 @click.option("--workers", type=click.IntRange(1), help="Attempts at the same time (default: appliance.toml).")
 @click.option("--no-cache", is_flag=True, help="Run the tests even if this very tree was run before.")
 @dry_run_option
@@ -51,23 +54,25 @@ def run(  # noqa: PLR0917 - click passes options by name
     """  # noqa: D301 - \b is click's mark for text that must not be wrapped
     from appliance.home import find_home  # noqa: PLC0415 - commands import what they use when they run
     from appliance.pool import worker_pool  # noqa: PLC0415
-    from appliance.runs import RunOptions, RunSummary, plan_jobs, run_attempts  # noqa: PLC0415
+    from appliance.runs import RunOptions, RunSummary, only_run, plan_jobs, run_attempts, settle  # noqa: PLC0415
     from appliance.store.curated import CuratedStore  # noqa: PLC0415
     from appliance.store.raw import RawStore  # noqa: PLC0415
     from harness.answerers.routes import make_routes  # noqa: PLC0415
 
     home = find_home()
+    if not math.isfinite(temperature):
+        raise click.BadParameter("must be a number from 0 to 10", param_hint="--temperature")
     answerers = make_routes(answerer, _overrides(routes), replay.absolute() if replay else None)
     number = workers or home.config.workers
     options = RunOptions(package, answerers, commits, attempts, number, seed, temperature, not no_cache, only)
     curated, raw = CuratedStore(home.curated_db), RawStore(home.raw_db)
     jobs = plan_jobs(home, curated, options)
     if dry_run:
-        return _say_plan(len(jobs), len(raw.known_keys(job.key for job in jobs)), as_json=as_json)
+        return _say_plan(len(jobs), sum(settle(raw, job)[1] is not None for job in jobs), as_json=as_json)
     summary = RunSummary(curated.resolve(package), answerers.names())
     progress = Progress()
     ids = []
-    with worker_pool(number) as pool:
+    with only_run(home), worker_pool(number) as pool:
         for made, attempt_id in run_attempts(jobs, raw, pool, number):
             ids.append(attempt_id)
             row = _attempt_row(raw, attempt_id)
@@ -86,6 +91,8 @@ def run(  # noqa: PLR0917 - click passes options by name
         emit({"summary": summary.as_dict()})
     else:
         click.echo(describe_run(summary.as_dict()))
+    if summary.verdicts["ENV_BROKEN"]:
+        return EXIT_WITH_WARNINGS
     return 0 if ids else EXIT_NOTHING_USABLE
 
 
@@ -161,6 +168,12 @@ def describe_run(summary: dict[str, Any]) -> str:
         lines.append(f"  {summary['commits']} commits, {passing}")
     if summary["already_stored"]:
         lines.append(f"  {summary['already_stored']} were stored already and were not made again")
+    if summary["results_from_cache"]:
+        lines.append(
+            f"  {summary['results_from_cache']} took stored test results of the very same tree (--no-cache runs them)"
+        )
+    if summary["verdicts"].get("ENV_BROKEN"):
+        lines.append("  ENV_BROKEN attempts are made again by the next run; `harness show ID` says what broke")
     if summary["median_seconds"]:
         lines.append(table(("phase", "median s"), sorted(summary["median_seconds"].items())))
     lines.append("  next: appliance harness show ID, or appliance status")

@@ -28,6 +28,7 @@ class StoredGrading:
     verdict: str
     runs: tuple[RunResult, ...]
     required: Required
+    problem: str
 
 
 class RawStore:
@@ -43,18 +44,14 @@ class RawStore:
         """Close the connection."""
         self.db.close()
 
-    def known_keys(self, keys: Iterable[str]) -> dict[str, int]:
-        """Return which of these attempts are stored already: key to attempt id."""
-        found: dict[str, int] = {}
-        for key in keys:
-            row = self.db.execute(
-                "SELECT a.id FROM task_runs t JOIN attempts a ON a.task_run_id = t.id WHERE t.key = ?", [key]
-            ).fetchone()
-            if row is not None:
-                found[key] = int(row[0])
-        return found
+    def stored(self, key: str) -> tuple[int, str] | None:
+        """Return id and verdict of the attempt with this key, or None when there is none yet."""
+        row = self.db.execute(
+            "SELECT a.id, a.verdict FROM task_runs t JOIN attempts a ON a.task_run_id = t.id WHERE t.key = ?", [key]
+        ).fetchone()
+        return None if row is None else (int(row[0]), str(row[1]))
 
-    def add(self, record: AttemptRecord, required: Required) -> int:
+    def add(self, record: AttemptRecord) -> int:
         """Store an attempt with everything that belongs to it; return the attempt's id."""
         with transaction(self.db, self.path):
             run_id = self._insert(
@@ -70,7 +67,7 @@ class RawStore:
                 self._insert("retrieval_decisions", task_run_id=run_id, **asdict(decision))
             for plan in record.plans:
                 self._insert("plans", task_run_id=run_id, **asdict(plan))
-            return self._add_attempt(run_id, record, required)
+            return self._add_attempt(run_id, record)
 
     def _add_call(self, run_id: int, call: CallRecord) -> None:
         row = asdict(call)
@@ -80,13 +77,14 @@ class RawStore:
             answer_sha256=self._text(answer), **row,
         )  # fmt: skip
 
-    def _add_attempt(self, run_id: int, record: AttemptRecord, required: Required) -> int:
+    def _add_attempt(self, run_id: int, record: AttemptRecord) -> int:
         attempt_id = self._insert(
             "attempts",
             task_run_id=run_id, verdict=record.grade.verdict.value, reason=record.grade.reason,
             f2p_passed=record.grade.f2p_passed, p2p_passed=record.grade.p2p_passed,
             failing=_json(list(record.grade.failing)),
-            required=self._text(_json({"f2p": sorted(required.f2p), "p2p": sorted(required.p2p)})),
+            required=self._text(_json({"f2p": sorted(record.required.f2p), "p2p": sorted(record.required.p2p)})),
+            problem=record.problem,
             patch_sha256=self._text(record.patch), tree_sha256=record.tree_sha256, template_key=record.template_key,
             steps=_json([asdict(step) for step in record.steps]), alignment=_json(dict(record.alignment)),
             limits=_json(dict(record.limits)), cached=int(record.cached),
@@ -147,13 +145,15 @@ class RawStore:
     def gradings(self) -> Iterator[StoredGrading]:
         """Return what every graded attempt was judged on, oldest first."""
         for row in self._all(
-            "SELECT a.id, a.verdict, t.package, t.commit_sha, q.content AS required FROM attempts a "
+            "SELECT a.id, a.verdict, a.problem, t.package, t.commit_sha, q.content AS required FROM attempts a "
             "JOIN task_runs t ON t.id = a.task_run_id JOIN texts q ON q.sha256 = a.required ORDER BY a.id"
         ):
             needs = json.loads(row["required"])
             required = Required(frozenset(needs["f2p"]), frozenset(needs["p2p"]))
             runs = tuple(self._runs(row["id"]))
-            yield StoredGrading(row["id"], row["package"], row["commit_sha"], row["verdict"], runs, required)
+            yield StoredGrading(
+                row["id"], row["package"], row["commit_sha"], row["verdict"], runs, required, row["problem"]
+            )
 
     def verdicts(self) -> dict[str, Counter[str]]:
         """Return the number of attempts by package and verdict."""

@@ -88,6 +88,7 @@ CREATE TABLE attempts (
   p2p_passed INTEGER NOT NULL,
   failing TEXT NOT NULL,
   required TEXT NOT NULL REFERENCES texts (sha256),
+  problem TEXT NOT NULL,
   patch_sha256 TEXT NOT NULL REFERENCES texts (sha256),
   tree_sha256 TEXT NOT NULL,
   template_key TEXT NOT NULL,

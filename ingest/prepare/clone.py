@@ -3,14 +3,17 @@
 The clone goes through git's own transport (`--no-local`), so it holds one pack of reachable objects
 and nothing of the source's configuration, hooks, reflogs or alternates. It always keeps one loose
 ref, because a copy that follows the manifest's file list would otherwise lose the empty `refs/`
-directory, without which git does not recognise a repository.
+directory, without which git does not recognise a repository. A local repository may belong to
+somebody else: naming it is the operator's decision, and git reads it only, without its hooks.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,11 +48,12 @@ def clone(source: str, target: Path) -> Clone:
     """Clone `source` (a git directory, a worktree or a URL) to the bare repository `target`."""
     address = source if _is_url(source) else str(_local_repository(source))
     try:
-        run_git(
-            [*SAFE_OPTIONS, "clone", "--bare", "--no-local", "--no-recurse-submodules", "--template=", "--quiet",
-             "--", address, str(target)],
-            extra_env=_network_environment(), timeout_s=CLONE_TIMEOUT_S,
-        )  # fmt: skip
+        with _trusting(source) as trust:
+            run_git(
+                [*SAFE_OPTIONS, "clone", "--bare", "--no-local", "--no-recurse-submodules", "--template=", "--quiet",
+                 "--", address, str(target)],
+                extra_env={**_network_environment(), **trust}, timeout_s=CLONE_TIMEOUT_S,
+            )  # fmt: skip
     except GitFailed as err:
         raise CloneFailed(f"cannot clone {_without_credentials(source)}: {_without_credentials(str(err))}") from err
     if (target / "shallow").exists():
@@ -91,6 +95,21 @@ def _network_environment() -> Mapping[str, str]:
     return {name: os.environ[name] for name in NETWORK_VARIABLES if name in os.environ}
 
 
+@contextmanager
+def _trusting(source: str) -> Iterator[Mapping[str, str]]:
+    """Yield the variables that let git read a local repository of another user.
+
+    In a file, because git does not hand options or GIT_CONFIG_COUNT on to the upload-pack of a local clone.
+    """
+    if _is_url(source):
+        yield {}
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".gitconfig", encoding="utf-8") as config:
+        config.write("[safe]\n\tdirectory = *\n")
+        config.flush()
+        yield {"GIT_CONFIG_GLOBAL": config.name}
+
+
 def _single_pack(target: Path) -> None:
     packs = list((target / "objects" / "pack").glob("*.pack"))
     others = {child.name for child in (target / "objects").iterdir()} - {"pack", "info"}
@@ -113,7 +132,8 @@ def _upstream(source: str) -> str:
         return _without_credentials(source)
     path = _local_repository(source)
     try:
-        url = run_git(["-C", str(path), "config", "--get", "remote.origin.url"]).decode().strip()
+        with _trusting(source) as trust:
+            url = run_git(["-C", str(path), "config", "--get", "remote.origin.url"], extra_env=trust).decode().strip()
     except GitFailed:
         url = ""
     return _without_credentials(url) if _is_url(url) else f"local:{path.name}"

@@ -73,11 +73,14 @@ def guarded_source_imports(tree: Tree, cache: dict[str, FileImports] | None = No
 
 
 def file_imports(text: str) -> FileImports:
-    """Return what a source text imports; nothing when it does not parse."""
+    """Return what a source text imports; nothing when it does not parse, or is nested beyond following."""
     try:
-        tree = ast.parse(text)
+        return _imports_of(ast.parse(text))
     except (SyntaxError, ValueError, RecursionError):
         return FileImports({}, frozenset())
+
+
+def _imports_of(tree: ast.Module) -> FileImports:
     found: dict[str, bool] = {}
     for module, optional in _walk(tree, optional=False):
         found[module] = optional and found.get(module, True)

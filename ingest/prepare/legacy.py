@@ -129,7 +129,7 @@ def _install_lines(arguments: list[str | None]) -> list[str]:
 def _literal(node: ast.expr) -> str | None:
     try:
         value = evaluate(node, {})
-    except Unknown:
+    except (Unknown, RecursionError):
         return None
     return value if isinstance(value, str) else None
 

@@ -28,7 +28,7 @@ def module_values(tree: ast.Module) -> dict[str, Value]:
                 _assign(node.target, evaluate(node.value, names), names)
             elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
                 names[node.target.id] = _add(names.get(node.target.id), evaluate(node.value, names))
-        except Unknown:
+        except (Unknown, RecursionError):
             continue
     return names
 
@@ -41,7 +41,7 @@ def call_arguments(tree: ast.Module, function: str, names: Mapping[str, Value]) 
             for keyword in node.keywords:
                 try:
                     value = evaluate(keyword.value, names)
-                except Unknown:
+                except (Unknown, RecursionError):
                     continue
                 if keyword.arg is not None:
                     found[keyword.arg] = value
@@ -89,7 +89,7 @@ def _items(elements: list[ast.expr], names: Mapping[str, Value]) -> Value:
                 items += inner if isinstance(inner, list) else []
             else:
                 items.append(evaluate(element, names))
-        except Unknown:
+        except (Unknown, RecursionError):
             continue
     return items
 
@@ -100,7 +100,7 @@ def _pairs(node: ast.Dict, names: Mapping[str, Value]) -> Value:
         try:
             name = evaluate(key, names) if key is not None else None
             content = evaluate(value, names)
-        except Unknown:
+        except (Unknown, RecursionError):
             continue
         if isinstance(name, str):
             found[name] = content

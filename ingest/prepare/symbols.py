@@ -9,7 +9,7 @@ where the text differs, because dumping whole trees of a long history takes minu
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -39,36 +39,41 @@ class _Own:
 def compare(path: str, before: str | None, after: str | None) -> SymbolChanges:
     """Compare two versions of a file; None means that the file does not exist on that side.
 
-    A side that does not parse (another Python, not Python at all) counts as having no symbols.
+    A side that does not parse (another Python, not Python at all), or is nested too deeply to be
+    compared, counts as having no symbols.
     """
+    nothing = SymbolChanges(path, is_new_file=before is None, is_deleted_file=after is None)
     old, new = _symbols(before), _symbols(after)
-    is_new, is_deleted = before is None, after is None
     if old is None or new is None:
-        return SymbolChanges(path, is_new_file=is_new, is_deleted_file=is_deleted)
+        return nothing
+    try:
+        return _compared(nothing, old, new)
+    except RecursionError:
+        return nothing
+
+
+def _compared(nothing: SymbolChanges, old: dict[str, _Own], new: dict[str, _Own]) -> SymbolChanges:
     added = _outermost([name for name in new if name not in old])
     removed = _outermost([name for name in old if name not in new])
     touched = [name for name in new if name in old and new[name].text != old[name].text]
     changed = [name for name in touched if _code(new[name]) != _code(old[name])]
-    return SymbolChanges(
-        path=path,
+    return replace(
+        nothing,
         added=added,
         changed=tuple(name for name in changed if name),
         removed=removed,
-        is_new_file=is_new,
-        is_deleted_file=is_deleted,
         is_behaviour=bool(added or removed or changed),
     )
 
 
 def _symbols(text: str | None) -> dict[str, _Own] | None:
     """Return qualified name to content, "" being the module itself; None when it does not parse."""
-    try:
-        module = ast.parse(text or "")
-    except (SyntaxError, ValueError, RecursionError):
-        return None
     lines = (text or "").splitlines()
     found: dict[str, _Own] = {}
-    _collect(module, "", lines, found)
+    try:
+        _collect(ast.parse(text or ""), "", lines, found)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
     return found
 
 

@@ -64,11 +64,11 @@ def command(home: Path, *arguments: str, prefix: Sequence[str] = (), **variables
     return Done(done.returncode, done.stdout, done.stderr)
 
 
-def start(home: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def start(home: Path, *arguments: str, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """Start `appliance` in a home, in a process group of its own."""
     return subprocess.Popen(
         [*MAIN, *arguments], cwd=home, env=environ(APPLIANCE_HOME=str(home)), stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True,
     )  # fmt: skip
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import sqlite3
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.appliance.conftest import COMMITS, Done, query, tables
+from tests.appliance.conftest import COMMITS, LIMIT_S, Done, query, start, tables
 from tests.packages import PACKAGE_ID, reseal, with_sequence, without_runs
 
 Run = Callable[..., Done]
@@ -159,6 +163,63 @@ def test_an_import_while_another_runs_ends_with_11(new_home: Path, good_package:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = run(new_home, "ingest", "import", str(good_package), "--json")
     assert (done.code, done.out, done.error["error"]) == (11, "", "IMPORT_RUNNING")
+
+
+def test_an_import_whose_worker_is_killed_says_so_and_can_be_repeated(new_home: Path, package: Path, run: Run) -> None:
+    """A worker that the kernel ends is no traceback, nothing is integrated, and the next import works."""
+    process = start(new_home, "ingest", "import", str(package), "--json", stderr=subprocess.PIPE)
+    deadline = time.monotonic() + LIMIT_S
+    while not (workers := _workers_of(process.pid)):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(workers[0], signal.SIGKILL)
+    said = process.communicate(timeout=LIMIT_S)[1].decode()
+    assert (process.returncode, '"error": "WORKER_DIED"' in said, "Traceback" in said) == (1, True, False), said
+    assert query(new_home / "var" / "curated.db", "SELECT count(*) FROM packages") == [(0,)]
+    assert run(new_home, "ingest", "import", str(without_runs(package))).code == 3
+
+
+def test_a_run_while_another_runs_ends_with_11(imported_copy: Path, run: Run) -> None:
+    """Two runs at the same time would make the same attempts; a dry run makes none and is let through."""
+    arguments = ("harness", "run", "--package", "abacus", "--answerer", "gold", "--commits", "1", "--json")
+    with (imported_copy / "var" / "harness.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = run(imported_copy, *arguments)
+        dry = run(imported_copy, *arguments, "--dry-run")
+    assert (done.code, done.out, done.error["error"]) == (11, "", "BUSY")
+    assert (dry.code, dry.json["to_make"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "{", "[]", '{"at": 1}', '{"at": "1", "package": "p", "findings": [1]}'],
+    ids=["missing", "empty", "torn", "a list", "half", "odd"],
+)  # fmt: skip
+def test_a_quarantine_without_a_readable_reason_is_listed_as_such(
+    text: str | None, new_home: Path, package: Path, run: Run
+) -> None:
+    """What a power cut left in quarantine is shown beside the rest, and stops neither list nor status."""
+    (package / "manifest.json").unlink()
+    assert run(new_home, "ingest", "import", str(package)).code == 12
+    torn = new_home / "var" / "quarantine" / "torn"
+    torn.mkdir()
+    if text is not None:
+        (torn / "quarantine.json").write_text(text)
+    kept = run(new_home, "ingest", "list", "--json").json["quarantine"]
+    codes = {Path(item["path"]).name: item["findings"][0]["code"] for item in kept}
+    assert (len(codes), codes.pop("torn"), set(codes.values())) == (2, "QUARANTINE_UNREADABLE", {"MANIFEST_MISSING"})
+    assert "quarantined torn: QUARANTINE_UNREADABLE" in run(new_home, "ingest", "list").out
+    assert run(new_home, "status", "--json").json["quarantined"] == 2
+
+
+def test_names_that_are_no_utf_8_can_be_printed(new_home: Path, package: Path, run: Run) -> None:
+    """Files and directories with odd bytes in their names are escaped in text and in JSON."""
+    named = package.rename(package.with_name("odd-\udcff"))
+    (named / "\udcfe.txt").write_text("x")
+    done = run(new_home, "ingest", "import", os.fsdecode(os.fsencode(named)))
+    assert (done.code, "REFUSED odd-\\xff: UNEXPECTED_FILE in \\xfe.txt" in done.out) == (12, True), done.err
+    assert run(new_home, "ingest", "import", str(named), "--json").json["findings"][0]["file"] == "\\xfe.txt"
+    assert run(new_home, "ingest", "list").code == 0
 
 
 def test_a_gold_run_resolves_every_commit(gold_run: tuple[Path, Done, Path]) -> None:
@@ -309,6 +370,7 @@ def test_failures_are_objects_on_stderr_with_a_next_step(
         (("harness", "run", "--package", "abacus", "--answerer", "gold", "--attempts", "0"), "--attempts"),
         (("harness", "show", "99999999999999999999"), "range"),
         (("harness", "show", "first"), "not a valid integer"),
+        (("harness", "run", "--package", "abacus", "--answerer", "gold", "--seed", str(10**20)), "range"),
         (("nonsense",), "No such command"),
         (("ingest", "import", "x", "--colour"), "No such option"),
     ],
@@ -365,6 +427,17 @@ def test_an_unreadable_file_on_the_medium_is_named(new_home: Path, package: Path
     assert query(new_home / "var" / "curated.db", "SELECT count(*) FROM packages") == [(0,)]
     wheel.chmod(0o644)
     assert run(new_home, "ingest", "import", str(without_runs(package))).code == 3
+
+
+def _workers_of(pid: int) -> list[int]:
+    """Return the worker processes that a process has started."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((process / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()[1])
+            if parent == pid and b"spawn_main" in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+    return found
 
 
 def _state(home: Path) -> dict[str, Any]:

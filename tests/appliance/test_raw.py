@@ -33,7 +33,7 @@ CALL = CallRecord(
 RECORD = AttemptRecord(
     package="abacus-1", commit="a" * 40, attempt=1, key="k1", routes={"scope": "gold"}, seed=1, temperature=0.0,
     task="Add a function", context_sha256="c" * 64,
-    grade=Grade(Verdict.NOT_RESOLVED, "one failed", 1, 0, ("t.py::test_old",)), patch="--- a\n+++ b\n",
+    grade=Grade(Verdict.NOT_RESOLVED, "one failed", 1, 0, ("t.py::test_old",)), required=REQUIRED, problem="", patch="--- a\n+++ b\n",
     tree_sha256="t" * 64, template_key="e" * 32, runs=(RUN,), run_keys=("r1",), calls=(CALL,),
     decisions=(Decision("scope", "src/a.py", "", "relevant", 1.5, "named"),),
     plans=(PlanRecord("step-plan", "p1", "{}"),),
@@ -53,7 +53,7 @@ def raw(tmp_path: Path) -> Iterator[RawStore]:
 
 def test_everything_of_an_attempt_comes_back(raw: RawStore) -> None:
     """Prompts and answers byte for byte, decisions, plans, steps, tests and times are read back as stored."""
-    stored = raw.attempt(raw.add(RECORD, REQUIRED))
+    stored = raw.attempt(raw.add(RECORD))
     assert stored is not None
     assert (stored["verdict"], stored["reason"], stored["patch"]) == ("NOT_RESOLVED", "one failed", RECORD.patch)
     [call] = stored["calls"]
@@ -77,10 +77,10 @@ def test_an_attempt_that_is_not_there_is_none(raw: RawStore) -> None:
 
 def test_the_same_key_is_never_stored_twice(raw: RawStore) -> None:
     """The second try fails as a whole: no row of it stays."""
-    raw.add(RECORD, REQUIRED)
+    raw.add(RECORD)
     before = _counts(raw)
     with pytest.raises(sqlite3.IntegrityError):
-        raw.add(replace(RECORD, task="Another task"), REQUIRED)
+        raw.add(replace(RECORD, task="Another task"))
     assert _counts(raw) == before
 
 
@@ -89,21 +89,22 @@ def test_an_attempt_that_cannot_be_stored_whole_leaves_nothing(raw: RawStore) ->
     before = _counts(raw)
     broken = replace(RECORD, grade=replace(RECORD.grade, verdict=Verdict.RESOLVED), calls=(CALL, CALL))
     with pytest.raises(sqlite3.IntegrityError):
-        raw.add(broken, REQUIRED)
+        raw.add(broken)
     assert _counts(raw) == before
 
 
-def test_known_keys_are_those_that_are_stored(raw: RawStore) -> None:
-    """A stored key leads to its attempt; others are left out."""
-    attempt_id = raw.add(RECORD, REQUIRED)
-    assert raw.known_keys(["k0", "k1", "k2"]) == {"k1": attempt_id}
+def test_a_stored_attempt_is_found_by_its_key(raw: RawStore) -> None:
+    """A key gives id and verdict of its attempt, or nothing."""
+    attempt_id = raw.add(RECORD)
+    assert raw.stored("k1") == (attempt_id, "NOT_RESOLVED")
+    assert raw.stored("k2") is None
 
 
 def test_texts_are_stored_once(raw: RawStore) -> None:
     """A second attempt with the same prompts adds rows but no texts."""
-    raw.add(RECORD, REQUIRED)
+    raw.add(RECORD)
     texts = _counts(raw)["texts"]
-    raw.add(replace(RECORD, key="k2", attempt=2), REQUIRED)
+    raw.add(replace(RECORD, key="k2", attempt=2))
     assert _counts(raw)["texts"] == texts
     assert _counts(raw)["attempts"] == 2
 
@@ -111,7 +112,7 @@ def test_texts_are_stored_once(raw: RawStore) -> None:
 def test_text_that_is_not_unicode_is_stored_under_the_digest_of_what_is_stored(raw: RawStore) -> None:
     """Lone surrogates from a test's output do not stop the record."""
     odd = replace(RECORD, runs=(replace(RUN, output="bad \udcff byte"),))
-    stored = raw.attempt(raw.add(odd, REQUIRED))
+    stored = raw.attempt(raw.add(odd))
     assert stored is not None
     assert stored["runs"][0]["output"] == "bad ? byte"
 
@@ -120,7 +121,7 @@ def test_text_that_is_not_unicode_is_stored_under_the_digest_of_what_is_stored(r
 @pytest.mark.parametrize("statement", ["UPDATE {table} SET {column} = {column}", "DELETE FROM {table}"])
 def test_evidence_refuses_to_change(table: str, statement: str, raw: RawStore) -> None:
     """No row of any evidence table can be changed or removed through the database."""
-    raw.add(RECORD, REQUIRED)
+    raw.add(RECORD)
     _training_rows(raw)
     column = raw.db.execute(f"SELECT name FROM pragma_table_info('{table}')").fetchone()[0]
     with pytest.raises(sqlite3.IntegrityError, match=f"{table} is append-only"):
@@ -131,7 +132,7 @@ def test_evidence_refuses_to_change(table: str, statement: str, raw: RawStore) -
 @pytest.mark.parametrize("table", EVIDENCE_TABLES)
 def test_replacing_a_row_is_refused_too(table: str, raw: RawStore) -> None:
     """INSERT OR REPLACE is not a way around the triggers."""
-    raw.add(RECORD, REQUIRED)
+    raw.add(RECORD)
     _training_rows(raw)
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         raw.db.execute(f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}")
@@ -140,10 +141,10 @@ def test_replacing_a_row_is_refused_too(table: str, raw: RawStore) -> None:
 
 def test_an_unknown_verdict_is_refused(raw: RawStore) -> None:
     """The set of verdicts is closed in the database as well."""
-    raw.add(RECORD, REQUIRED)
+    raw.add(RECORD)
     with pytest.raises(sqlite3.IntegrityError):
         raw.db.execute(
-            "INSERT INTO attempts SELECT 9, 9, 'FINE', reason, f2p_passed, p2p_passed, failing, required, patch_sha256, "
+            "INSERT INTO attempts SELECT 9, 9, 'FINE', reason, f2p_passed, p2p_passed, failing, required, problem, patch_sha256, "
             "tree_sha256, template_key, steps, alignment, limits, cached FROM attempts"
         )
 
@@ -151,13 +152,13 @@ def test_an_unknown_verdict_is_refused(raw: RawStore) -> None:
 def test_verdicts_allowed_by_the_schema_are_those_of_the_harness(raw: RawStore) -> None:
     """Every verdict of the harness can be stored."""
     for number, verdict in enumerate(Verdict):
-        raw.add(replace(RECORD, key=f"v{number}", grade=replace(RECORD.grade, verdict=verdict)), REQUIRED)
+        raw.add(replace(RECORD, key=f"v{number}", grade=replace(RECORD.grade, verdict=verdict)))
     assert sum(raw.verdicts()["abacus-1"].values()) == len(Verdict)
 
 
 def test_gradings_are_what_a_verdict_rests_on(raw: RawStore) -> None:
     """The runs and the required tests come back as the values that were judged."""
-    raw.add(RECORD, REQUIRED)
+    raw.add(RECORD)
     [stored] = raw.gradings()
     assert (stored.required, stored.verdict) == (REQUIRED, "NOT_RESOLVED")
     assert stored.runs == (replace(RUN, output=""),)
@@ -165,7 +166,7 @@ def test_gradings_are_what_a_verdict_rests_on(raw: RawStore) -> None:
 
 def test_replay_rows_repeat_the_calls(raw: RawStore) -> None:
     """A recording has one row per call, in order, with the exact answer."""
-    [row] = raw.replay_rows([raw.add(RECORD, REQUIRED)])
+    [row] = raw.replay_rows([raw.add(RECORD)])
     assert row == {
         "commit": "a" * 40, "stage": "scope", "ordinal": 0, "prompt_sha256": CALL.prompt_sha256, "answer": CALL.answer,
     }  # fmt: skip
@@ -174,7 +175,7 @@ def test_replay_rows_repeat_the_calls(raw: RawStore) -> None:
 def test_the_newest_attempts_come_first(raw: RawStore) -> None:
     """The last attempts are the last ones stored."""
     for number in range(3):
-        raw.add(replace(RECORD, key=f"n{number}", attempt=number), REQUIRED)
+        raw.add(replace(RECORD, key=f"n{number}", attempt=number))
     assert [row["attempt"] for row in raw.last_attempts(2)] == [2, 1]
 
 

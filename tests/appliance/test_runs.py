@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
-from appliance.errors import NotFound
+from appliance.errors import Busy, ManifestChanged, NotFound, WorkerDied, WorkerFailed
 from appliance.home import Home, open_home
-from appliance.runs import RunOptions, RunSummary, plan_jobs, regrade, run_attempts
+from appliance.pool import worker_pool
+from appliance.runs import RunOptions, RunSummary, only_run, plan_jobs, regrade, run_attempts, settle
 from appliance.store.curated import CuratedStore
 from appliance.store.raw import RawStore
 from harness.answerers.routes import make_routes
 from harness.attempt import AttemptJob
+from harness.errors import DiskFull
+from harness.grade import Verdict
+from harness.manifest import MANIFEST_NAME
 from tests.appliance.conftest import COMMITS, Done
-from tests.appliance.test_raw import RECORD, REQUIRED
+from tests.appliance.test_raw import RECORD
 from tests.packages import read_manifest
 
 
@@ -29,6 +35,33 @@ class _NoExecutor(Executor):
     def submit(self, *_: Any, **__: Any) -> NoReturn:
         """Fail: nothing was to be run."""
         raise AssertionError("an attempt that is stored was to be made again")
+
+
+class _Finished(Executor):
+    """An executor whose jobs have all ended when they are looked at: these errors first, records for the rest."""
+
+    def __init__(self, *errors: BaseException) -> None:
+        self.errors = list(errors)
+
+    def submit(self, _: Any, job: AttemptJob, /, *__: Any, **___: Any) -> Future[Any]:
+        """Return a future that is done."""
+        future: Future[Any] = Future()
+        if self.errors:
+            future.set_exception(self.errors.pop(0))
+        else:
+            future.set_result(replace(RECORD, key=job.key, commit=job.commit.sha))
+        return future
+
+
+class _Killer(Executor):
+    """An executor whose worker processes are killed by what they are given."""
+
+    def __init__(self, pool: Executor) -> None:
+        self.pool = pool
+
+    def submit(self, *_: Any, **__: Any) -> Future[Any]:
+        """End the worker as the kernel does when memory is short."""
+        return self.pool.submit(os._exit, 9)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +139,20 @@ def test_stored_attempts_are_not_made_again(home: Home, curated: CuratedStore, r
     jobs = plan_jobs(home, curated, _options())
     made = list(run_attempts(jobs, raw, _NoExecutor(), 1))
     assert [record for record, _ in made] == [None] * COMMITS
-    assert raw.known_keys(job.key for job in jobs) == {job.key: made[i][1] for i, job in enumerate(jobs)}
+    assert [settle(raw, job) for job in jobs] == [(job, made[i][1]) for i, job in enumerate(jobs)]
+
+
+def test_a_broken_environment_is_tried_again(home: Home, curated: CuratedStore, tmp_path: Path) -> None:
+    """ENV_BROKEN says nothing about the attempt: the next run makes it under a key of its own, and both rows stay."""
+    store = RawStore(tmp_path / "raw.db")
+    [job] = plan_jobs(home, curated, _options(commits=1, seed=8))
+    broken = replace(RECORD.grade, verdict=Verdict.ENV_BROKEN)
+    store.add(replace(RECORD, key=job.key, grade=broken))
+    again, attempt_id = settle(store, job)
+    assert (attempt_id, again.retry, again.key == job.key) == (None, 1, False)
+    stored = store.add(replace(RECORD, key=again.key))
+    assert settle(store, job) == (again, stored)
+    store.close()
 
 
 def test_a_job_that_is_new_goes_to_the_executor(home: Home, curated: CuratedStore, raw: RawStore) -> None:
@@ -117,15 +163,68 @@ def test_a_job_that_is_new_goes_to_the_executor(home: Home, curated: CuratedStor
         list(run_attempts([job], raw, _NoExecutor(), 1))
 
 
+@pytest.mark.parametrize(
+    ("error", "raised", "words"),
+    [
+        (ValueError("too odd"), WorkerFailed, "ValueError: too odd"), (DiskFull("no room"), DiskFull, "no room"),
+        (OSError(28, "No space left on device"), OSError, "No space left"),
+    ],
+    ids=["unforeseen", "a failure", "a full disk"],
+)  # fmt: skip
+def test_what_finished_beside_a_breakdown_is_stored(
+    error: Exception, raised: type[Exception], words: str, *, home: Home, curated: CuratedStore, tmp_path: Path
+) -> None:  # fmt: skip
+    """One attempt that raises costs itself alone; the next run makes that one and no other."""
+    jobs, store = plan_jobs(home, curated, _options(seed=5)), RawStore(tmp_path / "raw.db")
+    made = list[Any]()
+    with pytest.raises(raised, match=words) as caught:
+        made.extend(run_attempts(jobs, store, _Finished(error), 2))
+    assert len(made) == sum(settle(store, job)[1] is not None for job in jobs) == COMMITS - 1
+    if raised is WorkerFailed:
+        assert jobs[0].commit.sha in str(caught.value)
+    assert [record is None for record, _ in run_attempts(jobs, store, _Finished(), 2)].count(False) == 1
+    store.close()
+
+
+def test_a_worker_that_is_killed_is_said_to_be(home: Home, curated: CuratedStore, tmp_path: Path) -> None:
+    """A worker that the kernel ended is a failure with a next step, for what is handed out afterwards, too."""
+    jobs, store = plan_jobs(home, curated, _options(seed=6)), RawStore(tmp_path / "raw.db")
+    with pytest.raises(WorkerDied, match=r"killed from outside"), worker_pool(1) as pool:
+        list(run_attempts(jobs, store, _Killer(pool), 1))
+    with worker_pool(1) as pool:
+        assert pool.submit(os._exit, 9).exception() is not None
+        with pytest.raises(WorkerDied):
+            list(run_attempts(jobs, store, pool, 1))
+    store.close()
+
+
+def test_there_is_one_run_at_a_time(home: Home) -> None:
+    """While a run holds the lock another is busy; afterwards it is not."""
+    with only_run(home), pytest.raises(Busy), only_run(home):
+        pass
+    with only_run(home):
+        pass
+
+
+def test_a_manifest_that_was_changed_after_the_gate_is_refused(gold_copy: Path) -> None:
+    """What was gated is what is attempted: one byte more in the manifest on disk, and no run starts."""
+    home = open_home(gold_copy)
+    store = CuratedStore(home.curated_db)
+    manifest = home.packages / "abacus-1" / MANIFEST_NAME
+    manifest.write_bytes(manifest.read_bytes() + b"\n")
+    with pytest.raises(ManifestChanged) as caught:
+        plan_jobs(home, store, _options())
+    assert (caught.value.exit_code, str(manifest) in str(caught.value)) == (12, True)
+    store.close()
+
+
 def test_grading_again_skips_what_never_ran(tmp_path: Path) -> None:
     """An attempt without a test run is counted as skipped, and the others are compared."""
-    from dataclasses import replace
-
     store, lines = RawStore(tmp_path / "raw.db"), list[str]()
-    store.add(RECORD, REQUIRED)
-    store.add(replace(RECORD, key="k2", runs=(), run_keys=()), REQUIRED)
+    store.add(RECORD)
+    store.add(replace(RECORD, key="k2", runs=(), run_keys=()))
     wrong = replace(RECORD.grade, verdict=type(RECORD.grade.verdict).RESOLVED)
-    attempt_id = store.add(replace(RECORD, key="k3", grade=wrong), REQUIRED)
+    attempt_id = store.add(replace(RECORD, key="k3", grade=wrong))
     result = regrade(store, lines.append)
     store.close()
     assert (result.checked, result.skipped) == (2, 1)

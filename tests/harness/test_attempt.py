@@ -188,7 +188,7 @@ def test_an_edit_that_forges_its_results_is_tampering(attempt: Attempt) -> None:
         "import os, stat, json\n"
         "lines = [{'t': 'phase', 'id': 'tests/test_calc.py::test_twice', 'when': w, 'outcome': 'passed', 's': 0.0}\n"
         "         for w in ('setup', 'call', 'teardown')] + [{'t': 'end', 'exit': 0}]\n"
-        "for fd in range(3, 64):\n"
+        "for fd in range(3, 1024):\n"
         "    try:\n"
         "        if stat.S_ISFIFO(os.fstat(fd).st_mode):\n"
         "            os.write(fd, ''.join(json.dumps(line) + '\\n' for line in lines).encode())\n"
@@ -287,6 +287,21 @@ def test_an_answerer_that_has_no_answer_breaks_the_attempt_not_the_worker(attemp
     assert record.grade.verdict is Verdict.ENV_BROKEN
     assert "nothing recorded" in record.grade.reason
     assert [call.stage for call in record.calls] == ["task-analysis"]
+
+
+def test_an_unforeseen_exception_is_a_stored_verdict(attempt: Attempt) -> None:
+    """A bug that one commit brings out costs that attempt, with the place it came from, and not the run."""
+
+    class Broken:
+        def model(self, case: Case) -> Model:
+            return self
+
+        def answer(self, call: StageCall) -> Answer:
+            raise ZeroDivisionError("by accident")
+
+    record = attempt(Broken())
+    assert record.grade.verdict is Verdict.ENV_BROKEN
+    assert "ZeroDivisionError: by accident (test_attempt.py:" in record.grade.reason
 
 
 def test_a_missing_answer_late_in_the_pass_loses_nothing(attempt: Attempt) -> None:

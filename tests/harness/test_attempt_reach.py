@@ -28,7 +28,7 @@ MakePlaces = Callable[..., Places]
 REQUIRED = Required(frozenset({"tests/test_calc.py::test_twice"}), frozenset({"tests/test_calc.py::test_add"}))
 SOLVE = edit("    return a + b", "    return a + b\n\n\ndef twice(a):\n    return a + a")
 FORGE = """import json, os, sys
-for fd in range(3, 32):
+for fd in range(3, 1024):
     try:
         for name in ("twice", "add"):
             for when in ("setup", "call", "teardown"):

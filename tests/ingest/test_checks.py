@@ -107,13 +107,21 @@ def _edit(change: Callable[[Any], None]) -> Callable[[bytes], bytes]:
             "MANIFEST_SCHEMA", "plain relative path",
         ),
         (_edit(lambda doc: doc.update(name="../evil")), "MANIFEST_SCHEMA", "evil"),
+        (_edit(lambda doc: doc.update(name="evil\n")), "MANIFEST_SCHEMA", "evil"),
+        (_edit(lambda doc: doc["environments"][0].update(wheels=["a.whl"])), "MANIFEST_SCHEMA", "a.whl"),
+        (_edit(lambda doc: doc["environments"][0].update(wheels=["a-1-any.whl"])), "MANIFEST_SCHEMA", "a-1-any.whl"),
+        (
+            _edit(lambda doc: doc["environments"][0].update(wheels=["a-1-py3-none-any\u0007.whl"])), "MANIFEST_SCHEMA",
+            "does not match",
+        ),
         (_edit(lambda doc: doc.update(test_command=["rm", "-rf", "/"])), "TEST_COMMAND", "rm -rf /"),
         (_edit(lambda doc: doc.update(test_command=["sh", "-c", "pytest"])), "TEST_COMMAND", "sh -c"),
         (_edit(lambda doc: doc.update(test_command="pytest")), "MANIFEST_SCHEMA", "test_command"),
     ],
     ids=[
         "cut off", "other encoding", "deep", "a list", "unknown key", "other format", "missing key", "no environment",
-        "no wheel", "commit twice", "path out", "name out", "rm", "shell", "shell string",
+        "no wheel", "commit twice", "path out", "name out", "name with newline", "wheel without version",
+        "wheel without tags", "wheel with bell", "rm", "shell", "shell string",
     ],
 )  # fmt: skip
 def test_a_manifest_that_leaves_the_format_is_refused_before_anything_else(
@@ -125,6 +133,26 @@ def test_a_manifest_that_leaves_the_format_is_refused_before_anything_else(
     name, [finding] = judge(package)
     assert (name, finding.code, finding.file) == ("manifest", code, MANIFEST_NAME)
     assert words in finding.found
+
+
+@pytest.mark.parametrize("version", ["1.0-1", "1!2.0+local.1", "2024.1.post1"])
+def test_every_name_that_a_wheel_may_have_is_allowed(version: str, package: Path) -> None:
+    """Build tags, epochs and local versions are part of the format."""
+    name = f"Some.thing_x-{version}-cp311.cp312-abi3-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
+    (package / "packages" / name).write_bytes(b"")
+    reseal(package, lambda m: replace(m, environments=(replace(m.environments[0], wheels=(name,)),)))
+    assert read_manifest(package).environments[0].wheels == (name,)
+
+
+def test_a_check_that_meets_the_unforeseen_is_a_finding(package: Path, judge: Judge) -> None:
+    """A package for which a check breaks down is kept out, with the check's name and what it met."""
+    shutil.rmtree(package / "repo" / "refs")
+    (package / "repo" / "refs").write_text("a file where git has a directory")
+    reseal(package)
+    name, [finding] = judge(package)
+    assert (name, finding.code) == ("objects", "CHECK_FAILED")
+    assert "'objects'" in finding.expected
+    assert finding.found.startswith("FileExistsError: ")
 
 
 def test_a_corrupt_pack_is_found(package: Path, judge: Judge) -> None:

@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import DiskFull, Failure
+from harness.errors import BadManifest, DiskFull, Failure
+from harness.gate import Rejection
 from harness.git import GitRepo
-from ingest.errors import AlreadyIntegrated, PackageMissing
-from ingest.importer import AlreadyImporting
+from harness.goldgate import GateJob
+from harness.workbench import Places
+from ingest.errors import AlreadyImporting, AlreadyIntegrated, PackageMissing
+from ingest.importer import gate_commit
 from tests.ingest.conftest import Desk
 from tests.packages import PACKAGE_ID, git, read_manifest, reseal, with_sequence, without_runs
 
@@ -96,6 +99,52 @@ def test_a_damaged_package_is_quarantined_with_its_reason(package: Path, desk: D
     assert (finding["code"], finding["file"]) == ("FILE_CHANGED", f"packages/{wheel.name}")
     assert all(finding.values())
     assert (place / "package" / "packages" / wheel.name).read_bytes() == wheel.read_bytes()
+
+
+def test_names_that_no_disk_takes_or_no_terminal_shows_are_quarantined_all_the_same(package: Path, desk: Desk) -> None:
+    """A very long name is cut, and bytes that are no UTF-8 are escaped wherever a report shows them."""
+    named = package.rename(package.with_name("\N{SNOWMAN}" * 10 + "\udcff" + "a" * 222))
+    (named / "\udcfe\033").write_text("x")
+    report = desk.bring(named).as_dict()
+    assert (report["state"], [finding["file"] for finding in report["findings"]]) == ("quarantined", ["\\xfe\\x1b"])
+    assert "\\xff" in report["package"]
+    json.dumps(report, ensure_ascii=False).encode("utf-8")
+    [place] = (desk.root / "quarantine").iterdir()
+    assert json.loads((place / "quarantine.json").read_text("utf-8"))["findings"] == report["findings"]
+
+
+def test_an_empty_directory_is_quarantined(desk: Desk, tmp_path: Path) -> None:
+    """A package that holds nothing is refused for its missing manifest."""
+    (tmp_path / "empty").mkdir()
+    report = desk.bring(tmp_path / "empty")
+    assert (report.state, [finding.code for finding in report.findings]) == ("quarantined", ["MANIFEST_MISSING"])
+
+
+def test_what_nobody_foresaw_rejects_one_commit_and_no_other(package: Path, tmp_path: Path) -> None:
+    """A gate that breaks down in a worker is a reason for this commit, not the end of the import."""
+    commit = read_manifest(package).commits[0]
+    places = Places(tmp_path / "gone", tmp_path / "environments", tmp_path / "cache")
+    report = gate_commit(GateJob(places, commit, 300))
+    assert (report.commit, report.verdict.validated, report.runs) == (commit, False, 0)
+    assert report.verdict.rejection is Rejection.GOLD_FAILS
+    assert report.verdict.detail.startswith("internal error: FileNotFoundError: ")
+
+
+def test_a_failure_of_this_machine_is_no_verdict_about_a_commit(package: Path, tmp_path: Path) -> None:
+    """What a person has to act on passes the gate and stops the import."""
+    commit = read_manifest(package).commits[0]
+    (package / "manifest.json").write_text("{}")
+    with pytest.raises(BadManifest):
+        gate_commit(GateJob(Places(package, tmp_path / "environments", tmp_path / "cache"), commit, 300))
+
+
+def test_a_breakdown_in_a_worker_does_not_stop_the_import(package: Path, desk: Desk) -> None:
+    """The other commits go through the gate, and the package is integrated with what they gave."""
+    (desk.root / "cache").parent.mkdir(parents=True)
+    (desk.root / "cache").write_text("a file where the cache was to be")
+    report = desk.bring(package)
+    assert (report.state, report.reasons()) == ("integrated", {"gold_fails": 3})
+    assert all("internal error: " in gate.verdict.detail for gate in report.gates)
 
 
 def test_each_refusal_has_its_own_place(package: Path, desk: Desk) -> None:

@@ -11,6 +11,8 @@ import pytest
 from harness.tree import Tree
 from ingest.errors import DownloadFailed
 from ingest.prepare.imports import describe, file_imports, missing, provided_modules, suite_imports
+from ingest.prepare.legacy import read_setup_py
+from ingest.prepare.symbols import compare
 
 
 def tree(files: dict[str, str]) -> Tree:
@@ -44,6 +46,16 @@ from . import sibling
         "plain": False, "typing": False, "guarded": True, "needed": False, "versioned": True, "inner": False,
         "skipped": True,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("joined", ["+", "-"])
+def test_a_file_nested_beyond_following_tells_nothing(joined: str) -> None:
+    """A chain of a thousand terms and more, as generators write them, does not stop the preparation."""
+    chain = f" {joined} ".join(["1"] * 1_200)
+    text = f"import plain\nvalue = {chain}\n"
+    assert file_imports(text).modules in ({}, {"plain": False})
+    assert compare("a.py", text, text.replace("1", "2", 1)).path == "a.py"
+    assert read_setup_py(f"from setuptools import setup\nX = {chain}\nsetup(install_requires={chain})\n")[0] == ""
 
 
 def test_suite_leaves_out_what_the_checkout_and_python_provide() -> None:

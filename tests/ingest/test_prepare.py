@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from harness.git import GitRepo, git_environment
 from harness.manifest import Manifest, parse_manifest
 from ingest.errors import BadOptions, CloneFailed, NothingSelected, PackageExists
 from ingest.inspect import inspect_package
+from ingest.prepare.clone import clone
 from ingest.prepare.locks import PYTHON_RELEASED, WHEELS_FOLLOW
 from ingest.prepare.options import PrepareOptions
 from ingest.prepare.prepare import prepare
@@ -314,6 +316,18 @@ def test_failures_leave_nothing_behind(repo: Path, tmp_path: Path) -> None:
         with pytest.raises(BadOptions):
             run(repo, out, **bad)
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a repository to somebody else takes privileges")
+def test_a_repository_of_somebody_else_can_be_prepared(repo: Path, tmp_path: Path) -> None:
+    """Naming a local repository is enough for git to read it, whoever owns it; its origin is read, too."""
+    theirs = tmp_path / "theirs"
+    subprocess.run(["git", "clone", "-q", "--bare", str(repo), str(theirs)], env=git_environment(), check=True)
+    with (theirs / "config").open("a") as config:
+        config.write('[remote "origin"]\n\turl = https://example.invalid/theirs\n')
+    for path in (theirs, *theirs.rglob("*")):
+        os.chown(path, 4321, 4321)
+    assert clone(str(theirs), tmp_path / "target").upstream == "https://example.invalid/theirs"
 
 
 def test_shallow_clones_are_refused(repo: Path, tmp_path: Path) -> None:

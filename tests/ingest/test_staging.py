@@ -33,6 +33,13 @@ def test_copies_the_bytes_and_says_what_they_hash_to(package: Path, tmp_path: Pa
     assert staged.findings == ()
 
 
+def test_a_package_that_holds_nothing_is_copied_as_such(tmp_path: Path) -> None:
+    """An empty directory is an empty package, not a failure of the medium."""
+    (tmp_path / "empty").mkdir()
+    staged = copy_in(tmp_path / "empty", tmp_path / "copy")
+    assert (staged.files, staged.findings, list((tmp_path / "copy").iterdir())) == ({}, (), [])
+
+
 def test_the_copy_shares_nothing_with_the_medium(package: Path, tmp_path: Path) -> None:
     """Changing the medium afterwards does not change the copy."""
     staged = copy_in(package, tmp_path / "copy")
