@@ -293,10 +293,10 @@ def test_an_unforeseen_exception_is_a_stored_verdict(attempt: Attempt) -> None:
     """A bug that one commit brings out costs that attempt, with the place it came from, and not the run."""
 
     class Broken:
-        def model(self, case: Case) -> Model:
+        def model(self, case: Case) -> Model:  # noqa: ARG002 - the protocol
             return self
 
-        def answer(self, call: StageCall) -> Answer:
+        def answer(self, call: StageCall) -> Answer:  # noqa: ARG002 - the protocol
             raise ZeroDivisionError("by accident")
 
     record = attempt(Broken())
