@@ -7,14 +7,12 @@ skipped, and each record is one transaction. Killed at any instant, the same cal
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
@@ -27,6 +25,7 @@ from evals.metrics import pass_at_k
 from harness.answerers.routes import RoutedAnswerers
 from harness.attempt import AttemptJob, run_attempt
 from harness.errors import Failure
+from harness.flock import only_holder
 from harness.grade import Verdict, grade
 from harness.manifest import MANIFEST_NAME, Commit, parse_manifest
 from harness.record import AttemptRecord
@@ -132,19 +131,9 @@ def _job(options: RunOptions, places: Places, commit: Commit, stored: StoredComm
     )  # fmt: skip
 
 
-@contextmanager
-def only_run(home: Home) -> Iterator[None]:
-    """Be the only run of a home, or raise Busy; the lock dies with the process that holds it."""
-    home.var.mkdir(parents=True, exist_ok=True)
-    fd = os.open(home.var / LOCK_NAME, os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            raise Busy("another `appliance harness run` is under way on this appliance") from err
-        yield
-    finally:
-        os.close(fd)
+def only_run(home: Home) -> AbstractContextManager[None]:
+    """Be the only run of a home, or raise Busy."""
+    return only_holder(home.var / LOCK_NAME, Busy("another `appliance harness run` is under way on this appliance"))
 
 
 def run_attempts(

@@ -7,7 +7,6 @@ its reason; a crash in between leaves a staging directory that the next import s
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import re
@@ -24,6 +23,7 @@ from typing import Any
 
 from harness.envs.template import TemplateStore
 from harness.errors import DiskFull, Failure
+from harness.flock import only_holder
 from harness.gate import Rejection, reject
 from harness.goldgate import GateJob, GateReport, run_gate
 from harness.manifest import Manifest
@@ -114,7 +114,7 @@ def import_package(
     if not source.is_dir():
         raise PackageMissing(f"{source} is not a directory")
     shelves.incoming.mkdir(parents=True, exist_ok=True)
-    with _exclusive(shelves.incoming / ".lock"):
+    with only_holder(shelves.incoming / ".lock", AlreadyImporting("another import is running on this appliance")):
         _sweep(shelves)
         stage = Path(tempfile.mkdtemp(prefix="import-", dir=shelves.incoming))
         try:
@@ -261,20 +261,6 @@ class _Import:
             yield
         finally:
             self.report.seconds[phase] = time.monotonic() - started
-
-
-@contextmanager
-def _exclusive(lock: Path) -> Iterator[None]:
-    """One import at a time; the lock dies with the process that holds it."""
-    fd = os.open(lock, os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            raise AlreadyImporting("another import is running on this appliance") from err
-        yield
-    finally:
-        os.close(fd)
 
 
 def _sweep(shelves: Shelves) -> None:
