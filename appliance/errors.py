@@ -56,7 +56,7 @@ class Busy(ApplianceError):
 
     code = "BUSY"
     exit_code = 11
-    hint = "Wait for it to end; `appliance status` shows what is running."
+    hint = "Wait for it to end, then run the same command again."
 
 
 class EvidenceMismatch(ApplianceError):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
@@ -29,7 +30,11 @@ def group() -> None:
 @click.option(
     "--replay", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Recorded answers (JSON lines)."
 )
-@click.option("--record", type=click.File("a", lazy=True), help="Append the calls as a replay file.")
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="Append the calls as a replay file.",
+)
 @click.option("--commits", type=click.IntRange(1), help="At most this many validated commits.")
 @click.option("--only", multiple=True, metavar="SHA", help="Only commits whose id starts with this.")
 @click.option("--attempts", type=click.IntRange(1), default=1, show_default=True, help="Attempts per commit.")
@@ -40,7 +45,7 @@ def group() -> None:
 @dry_run_option
 @json_option
 def run(  # noqa: PLR0917 - click passes options by name
-    package: str, answerer: str, routes: tuple[str, ...], replay: Path | None, record: IO[str] | None,
+    package: str, answerer: str, routes: tuple[str, ...], replay: Path | None, record: Path | None,
     commits: int | None, only: tuple[str, ...], attempts: int, temperature: float, seed: int, workers: int | None,
     no_cache: bool, dry_run: bool, as_json: bool,
 ) -> int:  # fmt: skip
@@ -62,11 +67,15 @@ def run(  # noqa: PLR0917 - click passes options by name
     home = find_home()
     if not math.isfinite(temperature):
         raise click.BadParameter("must be a number from 0 to 10", param_hint="--temperature")
+    if record is not None and not record.parent.is_dir():
+        raise click.BadParameter(f"{record.parent} is not a directory", param_hint="--record")
     answerers = make_routes(answerer, _overrides(routes), replay.absolute() if replay else None)
     number = workers or home.config.workers
     options = RunOptions(package, answerers, commits, attempts, number, seed, temperature, not no_cache, only)
     curated, raw = CuratedStore(home.curated_db), RawStore(home.raw_db)
     jobs = plan_jobs(home, curated, options)
+    if only and not jobs:
+        raise click.BadParameter("no validated commit starts with " + " or ".join(only), param_hint="--only")
     if dry_run:
         return _say_plan(len(jobs), sum(settle(raw, job)[1] is not None for job in jobs), as_json=as_json)
     summary = RunSummary(curated.resolve(package), answerers.names())
@@ -85,8 +94,7 @@ def run(  # noqa: PLR0917 - click passes options by name
             progress(f"{len(ids)} of {len(jobs)} attempts")
     progress.done()
     if record is not None:
-        for replay_row in raw.replay_rows(ids):
-            record.write(json.dumps(replay_row, sort_keys=True, ensure_ascii=False) + "\n")
+        _append_rows(record, raw.replay_rows(ids))
     if as_json:
         emit({"summary": summary.as_dict()})
     else:
@@ -149,6 +157,12 @@ def regrade(as_json: bool) -> int:
             f"{len(result.mismatches)} of {result.checked} attempts do not give their stored verdict"
         )
     return 0
+
+
+def _append_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    with path.open("a", encoding="utf-8") as stream:
+        for row in rows:
+            stream.write(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def _say_plan(attempts: int, stored: int, *, as_json: bool) -> int:

@@ -125,9 +125,11 @@ def describe_import(report: dict[str, Any]) -> str:
         )
     if report["state"] == "checked":
         return f"{report['package']} passes every check; the gold gate was not run (dry run)."
+    next_step = f"appliance harness run --package {report['package']} --answerer lexical"
+    if not report["validated"]:
+        next_step = f"appliance ingest show {report['package']} says why no commit can be attempted"
     rejected = ", ".join(f"{number} {reason}" for reason, number in report["rejected"].items()) or "none"
     return (
         f"INTEGRATED {report['package']}: {report['validated']} of {report['commits']} commits validated; "
-        f"rejected: {rejected}\n  next: appliance harness run --package {report['package'].rsplit('-', 1)[0]} "
-        "--answerer lexical"
+        f"rejected: {rejected}\n  next: {next_step}"
     )

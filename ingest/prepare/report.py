@@ -51,7 +51,7 @@ class PrepareReport:
         return (
             any(env.lock.taken != "era" for env in self.manifest.environments)
             or any(not module.endswith("(optional)") for env in self.manifest.environments for module in env.undeclared_imports)  # noqa: E501
-            or any(not proof.ok for proof in self.proofs)
+            or any(not proof.ok or proof.note.startswith("not proved") for proof in self.proofs)
             or any(row.reason == "env_unresolvable" for row in self.rows)
         )  # fmt: skip
 

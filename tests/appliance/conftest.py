@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -65,10 +66,11 @@ def command(home: Path, *arguments: str, prefix: Sequence[str] = (), **variables
 
 
 def start(home: Path, *arguments: str, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    """Start `appliance` in a home, in a process group of its own."""
+    """Start `appliance` in a home, in a process group of its own, interruptible even if we are not."""
     return subprocess.Popen(
         [*MAIN, *arguments], cwd=home, env=environ(APPLIANCE_HOME=str(home)), stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one thread here
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.appliance.conftest import COMMITS, Done, query, tables
-from tests.packages import PACKAGE_ID
+from tests.packages import PACKAGE_ID, without_runs
 
 Run = Callable[..., Done]
 
@@ -81,9 +81,17 @@ def test_a_run_chooses_commits_and_counts_attempts(gold_copy: Path, run: Run) ->
     assert sorted((first["attempt"], second["attempt"])) == [1, 2]
 
 
-def test_a_run_without_commits_has_no_usable_result(gold_copy: Path, run: Run) -> None:
-    """When no commit is left to attempt, the run ends with 21."""
-    done = run(gold_copy, "harness", "run", "--package", "abacus", "--answerer", "gold", "--only", "zz", "--json")
+def test_a_prefix_that_fits_no_commit_is_named(gold_copy: Path, run: Run) -> None:
+    """A mistyped commit is a usage error, not an empty run."""
+    done = run(gold_copy, "harness", "run", "--package", "abacus", "--answerer", "gold", "--only", "zz")
+    assert (done.code, "no validated commit starts with zz" in done.err) == (2, True)
+
+
+def test_a_run_without_commits_has_no_usable_result(new_home: Path, package: Path, run: Run) -> None:
+    """When a package has no validated commit, the import says where to look, and the run ends with 21."""
+    imported = run(new_home, "ingest", "import", str(without_runs(package)))
+    assert "next: appliance ingest show abacus-1" in imported.out
+    done = run(new_home, "harness", "run", "--package", "abacus", "--answerer", "gold", "--json")
     assert (done.code, done.json["summary"]["attempts"]) == (21, 0)
 
 
