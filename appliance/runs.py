@@ -102,7 +102,7 @@ def plan_jobs(home: Home, curated: CuratedStore, options: RunOptions) -> list[At
     package = curated.resolve(options.package)
     places = Places(home.packages / package, home.environments, home.cache, home.environments_cap_bytes)
     document = (places.package / MANIFEST_NAME).read_bytes()
-    if hashlib.sha256(document).hexdigest() != _integrated_sha256(curated, package):
+    if hashlib.sha256(document).hexdigest() != curated.manifest_sha256(package):
         raise ManifestChanged(f"{places.package / MANIFEST_NAME} is not the manifest that was integrated")
     manifest = parse_manifest(document)
     by_sha = {commit.sha: commit for commit in manifest.commits}
@@ -116,11 +116,6 @@ def plan_jobs(home: Home, curated: CuratedStore, options: RunOptions) -> list[At
         for stored in chosen
         for number in range(1, options.attempts + 1)
     ]
-
-
-def _integrated_sha256(curated: CuratedStore, package: str) -> str:
-    row = curated.db.execute("SELECT manifest_sha256 FROM packages WHERE id = ?", [package]).fetchone()
-    return str(row[0])
 
 
 def _job(options: RunOptions, places: Places, commit: Commit, stored: StoredCommit, number: int) -> AttemptJob:

@@ -99,6 +99,11 @@ class CuratedStore:
             raise Ambiguous(f"{name!r} names {len(ids)} packages", hint=f"Say which one: {', '.join(ids)}")
         return ids[0]
 
+    def manifest_sha256(self, package: str) -> str:
+        """Return the digest of the manifest that an integrated package was gated with."""
+        row = self.db.execute("SELECT manifest_sha256 FROM packages WHERE id = ?", [package]).fetchone()
+        return str(row[0])
+
     def commits(self, package: str) -> list[StoredCommit]:
         """Return the commits of a package in manifest order."""
         rows = self.db.execute(

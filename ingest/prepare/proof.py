@@ -15,9 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.envs.interpreters import find_interpreter
+from harness.errors import PythonMissing
 from harness.manifest import Environment, Manifest
 from ingest.prepare.locks import find_uv
-from ingest.prepare.wheels import find_interpreter
 
 CHECK_TIMEOUT_S = 180
 CHECKS_AT_ONCE = 2
@@ -61,9 +62,10 @@ def check_start(package: Path, manifest: Manifest) -> ProofReport:
 
 
 def _check(package: Path, env: Environment) -> EnvironmentProof:
-    interpreter = find_interpreter(env.python)
-    if interpreter is None:
-        return EnvironmentProof(env.id, ok=True, note=f"not proved: no Python {env.python} on this machine")
+    try:
+        interpreter = find_interpreter(env.python)
+    except PythonMissing as err:
+        return EnvironmentProof(env.id, ok=True, note=f"not proved: {err}")
     with tempfile.TemporaryDirectory(prefix="proof-") as name:
         scratch = Path(name)
         (scratch / "test_trivial.py").write_text(TRIVIAL_TEST, "utf-8")
@@ -71,7 +73,7 @@ def _check(package: Path, env: Environment) -> EnvironmentProof:
         python = str(scratch / "venv" / "bin" / "python")
         uv = find_uv()
         for command in (
-            [uv, "venv", "--quiet", "--no-project", "--python", interpreter, str(scratch / "venv")],
+            [uv, "venv", "--quiet", "--no-project", "--python", str(interpreter.executable), str(scratch / "venv")],
             [uv, "pip", "install", "--quiet", "--offline", "--no-index", "--no-deps", "--python", python, *wheels],
             [python, "-I", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_trivial.py"],
         ):

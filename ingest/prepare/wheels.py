@@ -9,7 +9,6 @@ wheel is built here, on the connected side, which runs its build backend; such p
 from __future__ import annotations
 
 import importlib.util
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,9 +20,11 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
+from harness.envs.interpreters import find_interpreter
+from harness.errors import PythonMissing
 from ingest.errors import DownloadFailed, ToolMissing
 from ingest.prepare.imports import provided_modules
-from ingest.prepare.locks import Pin, find_uv
+from ingest.prepare.locks import Pin
 
 PIP_TIMEOUT_S = 900
 DOWNLOADS_AT_ONCE = 4
@@ -103,10 +104,11 @@ class WheelStore:
         return pin.line_at(best) if best is not None and best.url else None
 
     def _build(self, pin: Pin) -> str | None:
-        interpreter = find_interpreter(self.python)
-        if interpreter is None:
-            return f"it has no wheel, and there is no Python {self.python} here to build one"
-        return self._pip([pin.line], "wheel", interpreter=interpreter)
+        try:
+            interpreter = find_interpreter(self.python)
+        except PythonMissing as err:
+            return f"it has no wheel, and cannot be built: {err}"
+        return self._pip([pin.line], "wheel", interpreter=str(interpreter.executable))
 
     def _pip(self, lines: Sequence[str], action: str, *options: str, interpreter: str | None = None) -> str | None:
         """Run pip on some pins; return its last words when it failed."""
@@ -135,20 +137,6 @@ class WheelStore:
         for wheel in self.folder.glob("*.whl"):
             name, version, _, _ = parse_wheel_filename(wheel.name)
             self._files[(str(name), version)] = wheel
-
-
-def find_interpreter(python: str) -> str | None:
-    """Return an interpreter of this minor version on this machine, or None."""
-    if python == f"{sys.version_info.major}.{sys.version_info.minor}":
-        return sys.executable
-    found = shutil.which(f"python{python}")
-    if found:
-        return found
-    done = subprocess.run(
-        [find_uv(), "python", "find", "--no-python-downloads", "--no-project", python],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    return done.stdout.strip() or None if done.returncode == 0 else None
 
 
 def _tags(python: str) -> list[Tag]:
