@@ -147,7 +147,7 @@ def test_a_hang_is_a_timeout_with_the_results_so_far(run_it: Run) -> None:
 def test_an_end_record_of_the_test_itself_makes_the_run_incomplete(run_it: Run) -> None:
     """Forging the completion record beside the real one gives nothing but an incomplete run."""
     run = run_it(
-        "import os, stat\ndef test_forge():\n    for fd in range(3, 64):\n        try:\n"
+        "import os, stat\ndef test_forge():\n    for fd in range(3, 1024):\n        try:\n"
         '            if stat.S_ISFIFO(os.fstat(fd).st_mode): os.write(fd, b\'{"t": "end", "exit": 0}\\n\')\n'
         "        except OSError: pass\n"
     )
