@@ -203,7 +203,7 @@ def _answering(answer: str) -> str:
     return (
         "import base64, os, stat\n"
         f"data = base64.b64decode({coded!r})\n"
-        "for fd in range(3, 64):\n"
+        "for fd in range(3, 1024):\n"
         "    try:\n"
         "        if stat.S_ISFIFO(os.fstat(fd).st_mode): os.write(fd, data); os._exit(0)\n"
         "    except OSError: pass\n"
