@@ -30,12 +30,15 @@ class Config:
     """Sandbox seconds that the gold gate may spend on one commit."""
     environments_cap_gib: float = 20.0
     """Disk for template environments; the least recently used ones go first."""
+    disk_reserve_gib: float = 1.0
+    """Free space that work stops short of; it goes on when there is room again."""
 
 
 _SETTINGS: Mapping[tuple[str, str], tuple[str, type]] = {
     ("harness", "workers"): ("workers", int),
     ("harness", "gate_budget_s"): ("gate_budget_s", float),
     ("environments", "cap_gib"): ("environments_cap_gib", float),
+    ("disk", "reserve_gib"): ("disk_reserve_gib", float),
 }
 
 

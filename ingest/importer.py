@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.durable import sync_directory, write_whole
 from harness.envs.template import TemplateStore
 from harness.errors import DiskFull, Failure
 from harness.flock import only_holder
@@ -28,10 +29,12 @@ from harness.gate import Rejection, reject
 from harness.goldgate import GateJob, GateReport, run_gate
 from harness.manifest import Manifest
 from harness.workbench import Places
-from ingest.checks import Candidate, first_findings
+from ingest.checks.candidate import Candidate
+from ingest.checks.table import first_findings
 from ingest.errors import AlreadyImporting, PackageMissing
 from ingest.findings import Finding
 from ingest.inspect import printable
+from ingest.policy import Policy
 from ingest.staging import Staged, copy_in
 
 QUARANTINE_NAME = "quarantine.json"
@@ -54,6 +57,7 @@ class Shelves:
     """Package name to its highest integrated sequence; 0 when there is none."""
     integrate: Callable[[Manifest, Sequence[GateReport]], None]
     """Write the package to the database; called when its files are in place."""
+    policy: Policy = field(default_factory=Policy)
 
 
 @dataclass
@@ -180,7 +184,7 @@ class _Import:
         self.progress(f"checking {len(staged.files)} files")
         with self.timed("check"):
             templates = TemplateStore(self.shelves.environments, cap_bytes=self.shelves.environments_cap_bytes)
-            candidate = Candidate(staged, templates, self.shelves.latest_sequence)
+            candidate = Candidate(staged, templates, self.shelves.latest_sequence, self.shelves.policy)
             self.report.failed_check, self.report.findings = first_findings(candidate)
         return candidate
 
@@ -232,7 +236,7 @@ class _Import:
                 shutil.rmtree(final)
             os.sync()
             staged.rename(final)
-            _sync(self.shelves.packages)
+            sync_directory(self.shelves.packages)
             self.shelves.integrate(manifest, self.report.gates)
         self.report.state = "integrated"
 
@@ -245,13 +249,13 @@ class _Import:
         self.report.state, self.report.quarantine = "quarantined", str(target)
         document = {"at": stamp, "source": printable(str(self.source)), **self.report.as_dict()}
         try:
-            _write_whole(target / QUARANTINE_NAME, json.dumps(document, indent=1, sort_keys=True))
+            write_whole(target / QUARANTINE_NAME, json.dumps(document, indent=1, sort_keys=True).encode())
             (self.stage / "package").rename(target / "package")
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
             raise
-        _sync(target)
-        _sync(self.shelves.quarantine)
+        sync_directory(target)
+        sync_directory(self.shelves.quarantine)
         return self.report
 
     @contextmanager
@@ -267,24 +271,6 @@ def _sweep(shelves: Shelves) -> None:
     """Remove what an interrupted import left behind; only called while holding the import lock."""
     for leftover in shelves.incoming.glob("import-*"):
         shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file that is there in whole or not at all, power cuts included."""
-    written = path.with_name(f"{path.name}.new")
-    with written.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    written.rename(path)
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _gate_line(report: GateReport, done: int, total: int) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.durable import sync_tree
 from harness.errors import DiskFull
 from harness.manifest import MANIFEST_NAME, SIGNATURE_NAME, FileEntry
 from ingest.errors import CopyFailed
@@ -51,7 +52,7 @@ def copy_in(source: Path, target: Path) -> Staged:
             if err.errno == errno.ENOSPC:
                 raise DiskFull(f"this machine's disk is full while copying {relative}") from err
             raise CopyFailed(f"{relative} cannot be read: {err.strerror}") from err
-    _sync_directory(target)
+    sync_tree(target)
     return Staged(target, files, tuple(findings))
 
 
@@ -108,12 +109,3 @@ def _copy_file(source: Path, target: Path) -> FileEntry:
             write.flush()
             os.fsync(write.fileno())
     return FileEntry(hasher.hexdigest(), size)
-
-
-def _sync_directory(directory: Path) -> None:
-    for folder in (directory, *(path for path in directory.rglob("*") if path.is_dir())):
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)

@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.durable import sync_directory
 from harness.envs.interpreters import Interpreter, find_interpreter
 from harness.errors import DiskFull, EnvironmentUnresolvable
 from harness.manifest import Environment
@@ -155,7 +156,7 @@ class TemplateStore:
             os.sync()  # thousands of files: a power cut must not leave a finished name on half of them
             shutil.rmtree(directory, ignore_errors=True)
             stage.rename(directory)
-            _sync_directory(self.root)
+            sync_directory(self.root)
             return _Facts(tuple(plugins), size_bytes)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
@@ -320,14 +321,6 @@ def _used_at(directory: Path) -> float | None:
         return (directory / _DONE).stat().st_mtime
     except OSError:
         return None
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _tree_bytes(directory: Path) -> int:

@@ -14,7 +14,8 @@ import pytest
 
 from harness.envs.template import TemplateStore
 from harness.manifest import MANIFEST_NAME, Manifest
-from ingest.checks import CHECKS, Candidate, first_findings
+from ingest.checks.candidate import Candidate
+from ingest.checks.table import CHECKS, first_findings
 from ingest.findings import Finding
 from ingest.staging import copy_in
 from tests.packages import corrupt_pack, git, read_manifest, reseal
@@ -194,7 +195,7 @@ def test_a_wheel_whose_dependency_is_missing_is_named(package: Path, judge: Judg
     """Wheels that do not satisfy each other are found by resolving, and the missing one is named."""
     _without_wheel(package, "iniconfig")
     name, [finding] = judge(package)
-    assert (name, finding.code) == ("wheels", "WHEELS_UNRESOLVED")
+    assert (name, finding.code) == ("resolution", "WHEELS_UNRESOLVED")
     assert "iniconfig" in finding.found
     assert "env-1" in finding.expected
 
