@@ -2,6 +2,7 @@
 
 Workers are spawned fresh (no inherited locks or connections) and die with the process that made
 them, and their sandboxes with them. A cluster would hand in another `concurrent.futures.Executor`.
+No worker is started before this process has proved that the sandbox holds on this machine.
 """
 
 from __future__ import annotations
@@ -15,14 +16,19 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 
 from harness.sandbox.orphans import reap_orphans
+from harness.sandbox.selftest import accept_proof, require_isolation
 
 _PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
 def worker_pool(workers: int) -> Iterator[Executor]:
-    """Return an executor with this many worker processes; on an interrupt nothing new is started."""
+    """Return an executor with this many worker processes; on an interrupt nothing new is started.
+
+    SandboxUnavailable, with the probe that went through, where untrusted code cannot be isolated.
+    """
     reap_orphans()
+    require_isolation()
     pool = ProcessPoolExecutor(
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)
     )
@@ -32,7 +38,7 @@ def worker_pool(workers: int) -> Iterator[Executor]:
         processes = list((pool._processes or {}).values())  # noqa: SLF001 - no public way before 3.14
         pool.shutdown(wait=False, cancel_futures=True)  # forgets its processes
         for process in processes:
-            process.terminate()
+            process.kill()  # a stopped worker does not hear anything milder
         raise
     pool.shutdown()
 
@@ -42,3 +48,4 @@ def _start_worker(parent: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+    accept_proof()

@@ -67,7 +67,7 @@ class SandboxUnavailable(HarnessError):
 
     code = "SANDBOX_UNAVAILABLE"
     exit_code = 14
-    hint = "Install bubblewrap (apt-get install bubblewrap) and allow user namespaces."
+    hint = "Install bubblewrap (apt-get install bubblewrap) and allow user namespaces; see `appliance doctor`."
 
 
 class DiskFull(HarnessError):

@@ -10,6 +10,7 @@ import errno
 import importlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -20,9 +21,10 @@ EXIT_INTERRUPTED = 130
 EXIT_UNEXPECTED = 1
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "package": ("appliance.cli.package:group", "Prepare and inspect repo packages (connected side)."),
-    "ingest": ("appliance.cli.ingest:group", "Bring packages in: import, list, show."),
+    "package": ("appliance.cli.package:group", "Prepare, sign, verify and inspect repo packages."),
+    "ingest": ("appliance.cli.ingest:group", "Bring packages in: import, watch, relay, allow, list, show."),
     "harness": ("appliance.cli.harness:group", "Attempt commits, show and regrade the evidence."),
+    "doctor": ("appliance.cli.doctor:command", "Try the isolation, look over this machine, say what to do."),
     "status": ("appliance.cli.status:command", "Say in a few lines what is here and what to do next."),
     "demo": ("appliance.cli.demo:command", "Prepare, import and attempt the sample packages."),
 }
@@ -66,6 +68,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its status."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops us gets the clean way out
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from harness.envs.interpreters import Interpreter, find_interpreter
 from harness.errors import DiskFull, EnvironmentUnresolvable
 from harness.manifest import Environment
 from harness.sandbox.bwrap import Finished, Sandbox, run
+from harness.sandbox.identity import take_back
 from harness.sandbox.limits import Limits
 
 VENV = "/venv"
@@ -136,6 +138,7 @@ class TemplateStore:
         stage.mkdir()
         try:
             create_venv(stage / "venv", interpreter)
+            links = _links(stage / "venv")
             done = install(stage / "venv", interpreter, environment.wheels, wheels)
             if done.returncode != 0 or done.timed_out:
                 words = _words(done)
@@ -143,6 +146,7 @@ class TemplateStore:
                 raise failure(
                     f"environment {environment.id} cannot be installed for Python {environment.python}: {words}"
                 )
+            _check_installed(stage / "venv", links, environment)
             plugins, size_bytes = _pytest_plugins(stage / "venv"), _tree_bytes(stage)
             document = {
                 "format": _FORMAT,
@@ -269,6 +273,7 @@ def _uv(
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as listing:
         listing.write(requirements + "\n")
         listing.flush()
+        Path(listing.name).chmod(0o644)  # the user of the run is not ours where we are root
         return run(
             Sandbox(
                 ["/uv", "pip", arguments[0], "--offline", "--no-cache", "--no-config", "--quiet", *arguments[1:]],
@@ -283,6 +288,28 @@ def _uv(
                 limits=_BUILD_LIMITS,
             )
         )
+
+
+def _links(venv: Path) -> frozenset[Path]:
+    return frozenset(path for path in venv.rglob("*") if path.is_symlink())
+
+
+def _check_installed(venv: Path, links: frozenset[Path], environment: Environment) -> None:
+    """Make the finished venv ours, and refuse one in which wheels left anything but files and folders.
+
+    A link among them would be followed by the appliance when it looks into the template.
+    """
+    take_back(str(venv))
+    strange = [path for path in venv.rglob("*") if path not in links and not _is_plain(path.lstat().st_mode)]
+    if strange:
+        names = ", ".join(str(path.relative_to(venv)) for path in strange[:5])
+        raise EnvironmentUnresolvable(
+            f"environment {environment.id} holds what is neither a file nor a folder: {names}"
+        )
+
+
+def _is_plain(mode: int) -> bool:
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def _distribution(wheel: str) -> str:

@@ -18,7 +18,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.sandbox.bwrap import MARK
+from harness.sandbox.command import MARK
 
 _INIT = 1
 _PROGRAM = b"appliance"

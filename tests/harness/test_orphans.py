@@ -24,11 +24,12 @@ os._exit(0)
 
 
 _IN_CONTAINER = """
-import os, subprocess, sys
+import os, subprocess, sys, time
 from harness.sandbox.bwrap import MARK
 from harness.sandbox.orphans import reap_orphans
 start = "import subprocess, sys; subprocess.Popen(['bwrap', '-c', 'sleep 60; :', *sys.argv[1:]], executable='/bin/sh')"
 subprocess.run([sys.executable, "-c", start, *MARK], check=True)
+time.sleep(0.2)  # a process that has only just called exec has no command line yet
 print(reap_orphans())
 """
 

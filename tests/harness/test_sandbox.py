@@ -12,7 +12,6 @@ import pytest
 
 from harness.envs.interpreters import find_interpreter
 from harness.envs.template import interpreter_mount
-from harness.errors import SandboxUnavailable
 from harness.sandbox.bwrap import Finished, Sandbox, bwrap_path, run
 from harness.sandbox.limits import Limits
 
@@ -141,15 +140,19 @@ def test_processes_of_the_host_are_not_visible() -> None:
 
 def test_read_only_mounts_cannot_be_written(tmp_path: Path) -> None:
     """Writing, removing and changing the mode of mounted files fail, and the host is unchanged."""
-    (tmp_path / "f").write_text("original")
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "f").write_text("original")
+    (data / "f").chmod(0o666)
+    data.chmod(0o777)
     done = shell(
         "cat /data/f; echo x > /data/f; rm -f /data/f; chmod 777 /data/f; touch /data/new",
-        mounts={"/data": str(tmp_path)},
+        mounts={"/data": str(data)},
     )
     assert words(done).startswith("original")
     assert words(done).count("Read-only file system") == 4
-    assert (tmp_path / "f").read_text() == "original"
-    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+    assert (data / "f").read_text() == "original"
+    assert [path.name for path in data.iterdir()] == ["f"]
 
 
 @pytest.mark.parametrize("place", ["/", "/usr", "/dev", "/proc", "/bin"])
@@ -283,19 +286,27 @@ def test_standard_input_is_what_was_given_and_otherwise_empty(tmp_path: Path) ->
 
 
 def test_no_descriptor_of_the_caller_is_inherited(tmp_path: Path, this_python: str) -> None:
-    """An open file of the harness cannot be read through its number."""
+    """Nothing is open but stdin, stdout, stderr and the result pipe: no file, info pipe, filter or socket of ours."""
     (tmp_path / "secret").write_text("the secret")
+    code = (
+        "import os\n"
+        "record, opened = int(os.environ['HARNESS_RECORD_FD']), {}\n"
+        "for fd in range(4096):\n"
+        "    try: opened[fd] = os.readlink(f'/proc/self/fd/{fd}')\n"
+        "    except OSError: pass\n"
+        "print(sorted(set(opened) - {0, 1, 2, record}), opened[0], opened[1].split(':')[0], opened[record].split(':')[0])"
+    )
     with (tmp_path / "secret").open() as stream:
         os.set_inheritable(stream.fileno(), True)
-        code = "import os; print(sorted(os.readlink('/proc/self/fd/' + fd) for fd in os.listdir('/proc/self/fd')[:-1]))"
-        assert "secret" not in python(code, this_python)
+        assert python(code, this_python) == "[] /dev/null pipe pipe"
 
 
 def test_a_failed_start_leaves_no_descriptor_open() -> None:
     """A command that does not exist is an exit status, and every pipe is closed again."""
+    shell("exit 0")  # what a process opens once is open by now
     before = len(list(Path("/proc/self/fd").iterdir()))
     done = run(Sandbox(["/no/such/command"], limits=Limits(wall_s=20)))
-    assert done.returncode == 1
+    assert done.returncode in {1, 127}  # bubblewrap or prlimit says it, depending on who we are
     assert "No such file" in words(done)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
@@ -305,6 +316,7 @@ def test_without_bubblewrap_nothing_is_run(tmp_path: Path, this_python: str) -> 
     (tmp_path / "bwrap").write_text("")
     interpreter = find_interpreter(this_python)
     code = (
+        "from harness.errors import SandboxUnavailable\n"
         "from harness.sandbox.bwrap import *\n"
         "try: print(run(Sandbox(['/usr/bin/true'])))\n"
         "except SandboxUnavailable as err: print(err.code, err.exit_code, err.hint)"
@@ -324,10 +336,4 @@ def test_bubblewrap_is_found_on_a_path_without_system_directories(
 ) -> None:
     """The usual places are searched even when PATH does not name them."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    bwrap_path.cache_clear()
-    try:
-        assert Path(bwrap_path()).name == "bwrap"
-    except SandboxUnavailable:
-        pytest.fail("bwrap in /usr/bin was not found")
-    finally:
-        bwrap_path.cache_clear()
+    assert Path(bwrap_path()).name == "bwrap"

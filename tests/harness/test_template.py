@@ -110,7 +110,7 @@ def test_a_template_cannot_be_written_from_inside(template: Template) -> None:
         "    try: open(path, 'a').write('evil'); print('written')\n"
         "    except OSError as err: print(err.strerror)"
     )
-    assert in_template(template, code).splitlines() == ["Read-only file system"] * 3
+    assert set(in_template(template, code).splitlines()) <= {"Read-only file system", "Permission denied"}
 
 
 def test_the_second_time_is_instant_and_the_same(
