@@ -24,13 +24,18 @@ from harness.case import Case, patch, path_conflict
 from harness.errors import EnvironmentUnresolvable, Failure, PythonMissing, ReplayMissing
 from harness.grade import Grade, Required, Verdict, grade, needs_rerun
 from harness.manifest import Commit
+from harness.oracle.judge import confirmed
+from harness.oracle.process import replay
+from harness.oracle.recording import Evidence, load
+from harness.paths import Role, role
 from harness.pipeline import Trajectory, as_question, run_pipeline
 from harness.ports import Answerers
 from harness.prompts import PROMPT_FORMAT
 from harness.record import AttemptRecord
+from harness.redflags import RedFlag, first_hard, screen
 from harness.results import RunResult
-from harness.testrun import HARNESS_FORMAT
-from harness.tree import changed_paths
+from harness.testrun import HARNESS_FORMAT, TestRequest
+from harness.tree import Tree, changed_paths
 from harness.workbench import Places, Workbench, open_workbench
 
 RERUNS = 2
@@ -55,6 +60,8 @@ class AttemptJob:
     seed: int
     temperature: float
     use_cache: bool = True
+    oracle_sha256: str = ""
+    """Digest of the commit's recorded oracle, or "" where it has none."""
     retry: int = 0
     """How many times this attempt came to nothing because the environment was broken."""
 
@@ -66,7 +73,7 @@ class AttemptJob:
             sorted(self.routes.items()), self.answers_sha256, self.attempt, self.seed, self.temperature,
             sorted(self.required.f2p), sorted(self.required.p2p), sorted(self.test_files), self.limit_s,
             self.commit.kinds, self.commit.environment, ANSWERER_FORMAT,
-            self.retry,
+            self.oracle_sha256, self.retry,
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -92,6 +99,8 @@ class _Attempt:
         self.tree_sha256 = ""
         self.template_key = ""
         self.required = job.required
+        self.red_flags: tuple[RedFlag, ...] = ()
+        self.oracle: Evidence | None = None
 
     def record(self) -> AttemptRecord:
         job = self.job
@@ -127,12 +136,16 @@ class _Attempt:
         """Run the tests on a tree the model never touched, unless the pass itself already failed."""
         if trajectory.stopped is not None:
             return Grade(trajectory.stopped, trajectory.reason, 0, 0)
-        tree = case.graded(trajectory.candidate)
+        tree = graded_tree(case, trajectory.candidate, self.required)
         both = path_conflict(tree)
         if both is not None:
             reason = f"{both} is a file and a folder at once: an edit contradicts the tests of the commit"
             return Grade(Verdict.EDIT_FAILED, reason, 0, 0)
         self.tree_sha256 = tree.sha256
+        self.red_flags = screen(case.parent, trajectory.candidate, case.gold)
+        flag = first_hard(self.red_flags)
+        if flag is not None:
+            return Grade(Verdict.TAMPERED, f"red flag: {flag}, which neither the parent nor the solution does", 0, 0)
         further = self.bench.further(case, trajectory.candidate, self.job.test_files)
         self.required = Required(self.required.f2p, self.required.p2p | further.p2p)
         files = (*self.job.test_files, *further.files)
@@ -147,7 +160,17 @@ class _Attempt:
             self.runs += [self.bench.run_fresh(request) for _ in range(RERUNS)]
             self.run_keys += [request.key] * RERUNS
         self.lap("test")
-        return grade(self.runs, self.required, problem=trajectory.reason)
+        judged = grade(self.runs, self.required, problem=trajectory.reason)
+        if judged.verdict is Verdict.RESOLVED and self.job.oracle_sha256:
+            self.oracle = self.replayed(request)
+            self.lap("oracle")
+        return confirmed(judged, self.oracle)
+
+    def replayed(self, request: TestRequest) -> Evidence:
+        """Ask the candidate what the true solution was asked, in a process that no test is part of."""
+        recording = load(self.job.places.package, self.job.commit.sha, self.job.oracle_sha256)
+        replies = replay(request, request.tree, recording.calls, recording.shapes)
+        return Evidence(recording.text, replies.text)
 
     def finished(self, case: Case, trajectory: Trajectory, verdict: Grade) -> AttemptRecord:
         job = self.job
@@ -168,6 +191,7 @@ class _Attempt:
             plans=tuple(trajectory.plans), steps=tuple(trajectory.steps), alignment=alignment.as_dict(),
             seconds={name: round(value, 6) for name, value in self.seconds.items()}, cached=self.cached,
             started_at=self.started_at, ended_at=_now(), limits={"wall_s": job.limit_s},
+            red_flags=self.red_flags, oracle=self.oracle,
         )  # fmt: skip
 
     def lap(self, phase: str) -> None:
@@ -175,6 +199,22 @@ class _Attempt:
         now = time.perf_counter()
         self.seconds[phase] = now - self.lap_started
         self.lap_started = now
+
+
+def graded_tree(case: Case, candidate: Tree, required: Required) -> Tree:
+    """Return the tree that a candidate is graded in, without a word of its own about what is tested.
+
+    Beyond tests and configuration these come from the true solution's tree: docs, whose examples may be
+    tests, and modules that hold required tests under names that do not tell.
+    """
+    holders = {node.partition("::")[0] for node in required.f2p | required.p2p if not _is_doctest(node)}
+    own = {Role.DOCS, Role.CI}
+    return case.graded(candidate).overlay(case.gold_graded, lambda path: path in holders or role(path) in own)
+
+
+def _is_doctest(node: str) -> bool:
+    """Return whether a node id is an example in a docstring, which belongs to the code: its name has dots."""
+    return "." in node.partition("[")[0].partition("::")[2]
 
 
 def _where(err: Exception) -> str:

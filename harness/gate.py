@@ -36,6 +36,8 @@ class Rejection(StrEnum):
     """The tests end early on the parent, so that what passes there is unknown."""
     INEXPRESSIBLE = "inexpressible"
     """The solution cannot be written as edits of text files."""
+    CONSTANT_PASSES = "constant_passes"
+    """Every required test passes on functions that compute nothing."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def judge_gold(run: RunResult) -> GateVerdict | None:
     if run.timed_out:
         return reject(Rejection.TIMEOUT, f"gold did not end within {run.seconds:.0f} s", gold_median_s=run.seconds)
     if not run.completed:
-        return reject(Rejection.GOLD_FAILS, f"gold ended early with status {run.returncode}: {_tail(run)}")
+        return reject(Rejection.GOLD_FAILS, f"gold {_how_it_broke(run)}")
     if not run.passed:
         return reject(Rejection.GOLD_FAILS, f"no test passes on gold: {_why_nothing_passed(run)}")
     return None
@@ -87,7 +89,7 @@ def judge_pair(parent: RunResult, gold: RunResult) -> GateVerdict | None:
         detail = f"the tests hang on the parent, at {hung}, after {parent.seconds:.0f} s"
         return reject(Rejection.TIMEOUT, detail, gold_median_s=gold.seconds)
     if not parent.completed:
-        detail = f"the tests end early on the parent, with status {parent.returncode}: {_tail(parent)}"
+        detail = f"on the parent, the tests {_how_it_broke(parent)}"
         return reject(Rejection.PARENT_FAILS, detail, gold_median_s=gold.seconds)
     if not gold.passed - parent.passed:
         return reject(Rejection.NO_F2P, _no_f2p(gold), gold_median_s=gold.seconds)
@@ -101,7 +103,7 @@ def judge(parents: Sequence[RunResult], golds: Sequence[RunResult]) -> GateVerdi
         if run.timed_out:
             return reject(Rejection.TIMEOUT, f"a repeated run did not end within {run.seconds:.0f} s")
         if not run.completed:
-            return reject(Rejection.FLAKY, f"a repeated run ended early with status {run.returncode}: {_tail(run)}")
+            return reject(Rejection.FLAKY, f"a repeated run {_how_it_broke(run)}")
     always_gold = frozenset.intersection(*(run.passed for run in golds))
     ever_gold = frozenset.union(*(run.passed for run in golds))
     always_parent = frozenset.intersection(*(run.passed for run in parents))
@@ -114,6 +116,32 @@ def judge(parents: Sequence[RunResult], golds: Sequence[RunResult]) -> GateVerdi
         names = ", ".join(sorted(flaky)[:SHOWN])
         return GateVerdict(Rejection.FLAKY, f"its deciding tests are unstable: {names}", required, flaky, median_s)
     return GateVerdict(Rejection.NO_F2P, _no_f2p(golds[0]), required, flaky, median_s)
+
+
+class Control(StrEnum):
+    """How the gold tree with hollow functions fared."""
+
+    NO_FUNCTION = "no_function"
+    """The commit changes no function that computes something, so there was no such run."""
+    FAILED = "failed"
+    """A fail-to-pass test fails, as it must."""
+    FAILED_P2P = "failed_p2p"
+    """Pass-to-pass tests fail, and no other: a constant is no solution, but it is the old tests that say so."""
+    PASSED = "passed"
+
+
+def judge_control(run: RunResult, required: Required) -> Control:
+    """Return how a control run ended; a solution that computes nothing must not come out as RESOLVED."""
+    if not run.completed or not required.f2p <= run.passed:
+        return Control.FAILED
+    return Control.PASSED if required.p2p <= run.passed else Control.FAILED_P2P
+
+
+def reject_constant(verdict: GateVerdict) -> GateVerdict:
+    """Return the rejection of a commit whose control passed."""
+    tests = len(verdict.required.f2p) + len(verdict.required.p2p)
+    detail = f"all {tests} required tests pass with changed functions that only return None"
+    return reject(Rejection.CONSTANT_PASSES, detail, gold_median_s=verdict.gold_median_s)
 
 
 def leaked_line(task: str, added_lines: Sequence[str]) -> str | None:
@@ -137,6 +165,14 @@ def _why_nothing_passed(run: RunResult) -> str:
     if failed is not None:
         return f"{failed.node_id}: {failed.message.strip().splitlines()[-1][:300]}"
     return _tail(run)
+
+
+def _how_it_broke(run: RunResult) -> str:
+    if run.tampering:
+        return f"cannot be believed: {run.tampering}"
+    if run.out_of_memory:
+        return "needed more memory than a run may have"
+    return f"ended early with status {run.returncode}: {_tail(run)}"
 
 
 def _tail(run: RunResult) -> str:

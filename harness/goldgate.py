@@ -1,20 +1,25 @@
 """The gold gate's runs: parent and gold, three times each, in fresh sandboxes, one of them shuffled.
 
 The first pair is looked at before the rest is paid for: a commit whose gold fails, whose parent
-hangs or whose tests pass without the solution costs two runs, not six. Every run is bounded by its
-own limit and by the commit's budget.
+hangs or whose tests pass without the solution costs two runs, not six. A commit that passes is run
+once more as a control with hollow functions, which has to fail, and then its oracle is recorded and
+stored in the package. Every run is bounded by its own limit and by the commit's budget; a commit
+whose budget ends before the control is rejected, one whose budget ends later has no oracle.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness import gate
 from harness.case import Case, path_conflict
+from harness.control import hollow
 from harness.errors import EnvironmentUnresolvable, GitFailed, PythonMissing
-from harness.gate import GateVerdict, Rejection, attempt_limit_s, reject
+from harness.gate import Control, GateVerdict, Rejection, attempt_limit_s, reject
 from harness.manifest import Commit
+from harness.oracle.make import make_recording
+from harness.oracle.recording import save
 from harness.results import RunResult
 from harness.testrun import TestRequest
 from harness.workbench import Places, Workbench, open_workbench
@@ -36,6 +41,23 @@ class GateJob:
 
 
 @dataclass(frozen=True)
+class OracleNote:
+    """What the gate says about the oracle of a commit."""
+
+    sha256: str = ""
+    """Digest of the stored recording, "" where there is none."""
+    calls: int = 0
+    """How many calls are compared."""
+    discriminating: int = 0
+    """How many of them the parent answers differently."""
+    why: str = ""
+    """Why there is none, in one word (harness.oracle.make.WhyNone)."""
+
+
+NO_ORACLE = OracleNote()
+
+
+@dataclass(frozen=True)
 class GateReport:
     """What the gate found for one commit, and what it spent."""
 
@@ -50,6 +72,9 @@ class GateReport:
     """Time inside sandboxes."""
     layer: str = ""
     """How the project layer was made."""
+    control: str = ""
+    """How the run with hollow functions ended (harness.gate.Control); "" for commits that did not come so far."""
+    oracle: OracleNote = NO_ORACLE
 
 
 def run_gate(job: GateJob) -> GateReport:
@@ -67,7 +92,7 @@ def run_gate(job: GateJob) -> GateReport:
     return GateReport(
         commit=job.commit, verdict=verdict, test_files=gate_run.files, template_key=gate_run.template_key,
         runs=len(gate_run.spent), seconds=time.monotonic() - started, run_seconds=sum(gate_run.spent),
-        layer=gate_run.layer,
+        layer=gate_run.layer, control=gate_run.control, oracle=gate_run.oracle,
     )  # fmt: skip
 
 
@@ -79,6 +104,8 @@ class _GateRun:
         self.files: tuple[str, ...] = ()
         self.template_key = ""
         self.layer = ""
+        self.control = ""
+        self.oracle = NO_ORACLE
         self.spent: list[float] = []
 
     def verdict(self) -> GateVerdict:
@@ -91,10 +118,15 @@ class _GateRun:
         parent = self.bench.request(case, case.parent_graded, self.files, GOLD_LIMIT_S)
         self.template_key, self.layer = gold.template.key, gold.layer.how
         try:
-            return self.judge(gold, parent)
+            verdict = self.judge(gold, parent)
+            if verdict.validated:
+                verdict = self.controlled(gold, parent, verdict)
         except _BudgetSpentError:
-            spent = f"{sum(self.spent):.0f} s for {len(self.spent)} of {2 * REPEATS} runs"
+            spent = f"{sum(self.spent):.0f} s for {len(self.spent)} of {2 * REPEATS} runs and the control"
             return reject(Rejection.TIMEOUT, f"the budget of {self.job.budget_s:.0f} s is spent: {spent}")
+        if verdict.validated:
+            self.oracle = self.recorded(gold, parent, verdict)
+        return verdict
 
     def judge(self, gold: TestRequest, parent: TestRequest) -> GateVerdict:
         golds = [self.run(gold, GOLD_LIMIT_S)]
@@ -111,6 +143,28 @@ class _GateRun:
             golds.append(self.run(gold, limit_s, shuffle))
             parents.append(self.run(parent, limit_s, shuffle))
         return gate.judge(parents, golds)
+
+    def controlled(self, gold: TestRequest, parent: TestRequest, verdict: GateVerdict) -> GateVerdict:
+        """Reject a commit whose required tests pass on functions that compute nothing."""
+        tree = hollow(parent.tree, gold.tree)
+        if tree is None:
+            self.control = Control.NO_FUNCTION
+            return verdict
+        run = self.run(replace(gold, tree=tree), verdict.limit_s)
+        self.control = gate.judge_control(run, verdict.required)
+        return gate.reject_constant(verdict) if self.control is Control.PASSED else verdict
+
+    def recorded(self, gold: TestRequest, parent: TestRequest, verdict: GateVerdict) -> OracleNote:
+        """Record the oracle of a validated commit and store it with the package."""
+        made = make_recording(
+            gold, parent, self.job.commit.sha, verdict.required,
+            limit_s=verdict.limit_s, budget_s=self.job.budget_s - sum(self.spent),
+        )  # fmt: skip
+        self.spent += made.spent
+        if made.recording is None:
+            return OracleNote(why=made.why)
+        sha256 = save(self.job.places.package, made.recording)
+        return OracleNote(sha256, len(made.recording.checked), made.recording.discriminating)
 
     def run(self, request: TestRequest, limit_s: float, shuffle: int | None = None) -> RunResult:
         left_s = self.job.budget_s - sum(self.spent)

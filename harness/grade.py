@@ -79,6 +79,9 @@ def _grade(runs: Sequence[RunResult], required: Required) -> Grade:
     def verdict(kind: Verdict, reason: str) -> Grade:
         return Grade(kind, reason, len(f2p_passed), len(p2p_passed), failing)
 
+    tampering = next((run.tampering for run in runs if run.tampering), "")
+    if tampering:
+        return verdict(Verdict.TAMPERED, tampering)
     if first.timed_out:
         return verdict(Verdict.TIMEOUT, f"the tests did not end within {first.seconds:.0f} s")
     if not first.completed:
@@ -94,6 +97,8 @@ def _grade(runs: Sequence[RunResult], required: Required) -> Grade:
 
 def _incomplete(run: RunResult, tampered: Grade) -> Grade:
     """Nothing came back from pytest itself: a crash or an exit is the code's doing, being killed is not."""
+    if run.out_of_memory:
+        return replace(tampered, verdict=Verdict.NOT_RESOLVED, reason="the tests needed more memory than they may have")
     if run.returncode >= 0:
         return tampered
     crashed = -run.returncode in CRASH_SIGNALS

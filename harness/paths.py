@@ -24,11 +24,16 @@ class Role(StrEnum):
 
 
 TEST_DIRS = {"test", "tests", "testing"}
+TEST_MODULE = "tests.py"
+"""A whole test suite as one module; `test.py` is as often a part of the program."""
 PROTECTED_NAMES = {
     "pyproject.toml", "setup.py", "setup.cfg", "tox.ini", "pytest.ini", ".pytest.ini", "pytest.toml",
     ".pytest.toml", "conftest.py", "sitecustomize.py", "usercustomize.py", "MANIFEST.in", "meson.build",
     "CMakeLists.txt", ".coveragerc", "hatch.toml", "uv.lock", "poetry.lock", "pdm.lock", "Pipfile", "Pipfile.lock",
+    ".env", "pyvenv.cfg", "pip.conf",
 }  # fmt: skip
+PROTECTED_SUFFIXES = (".pth", ".egg-link", ".pyc", ".pyo", ".so", ".pyd", ".dylib", ".dll")
+"""What an interpreter takes for code or for its path without being source."""
 PROTECTED_AT_TOP = {"noxfile.py", "hatch_build.py", "pdm_build.py", "_custom_build.py", "build.py"}
 """Build scripts at the top of a project; deeper down they are modules like any other."""
 DOC_DIRS = {"doc", "docs", "changelog", "changelog.d", "changes", "news", "newsfragments", "examples", "example"}
@@ -46,11 +51,11 @@ def role(path: str) -> Role:
     pure = PurePosixPath(path)
     folders = set(pure.parts[:-1])
     name = pure.name
-    if name in PROTECTED_NAMES or path in PROTECTED_AT_TOP or name.endswith(".pth") or _is_requirements(name):
+    if _is_protected(path, name):
         return Role.PROTECTED
     if any(part.startswith(".") for part in pure.parts[:-1]) or name in CI_NAMES:
         return Role.CI
-    if folders & TEST_DIRS or _is_test_module(name):
+    if folders & TEST_DIRS or _is_test_module(name) or name == TEST_MODULE:
         return Role.TEST
     if folders & DOC_DIRS or pure.suffix in DOC_SUFFIXES or pure.stem in DOC_NAMES or name in DOC_NAMES:
         return Role.DOCS
@@ -74,5 +79,6 @@ def _is_test_module(name: str) -> bool:
     return name.endswith(".py") and (name.startswith("test_") or name.endswith("_test.py"))
 
 
-def _is_requirements(name: str) -> bool:
-    return "requirements" in name and name.endswith((".txt", ".in"))
+def _is_protected(path: str, name: str) -> bool:
+    is_requirements = "requirements" in name and name.endswith((".txt", ".in"))
+    return name in PROTECTED_NAMES or path in PROTECTED_AT_TOP or name.endswith(PROTECTED_SUFFIXES) or is_requirements

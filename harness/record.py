@@ -13,7 +13,9 @@ from typing import Any
 
 from harness.context import Decision
 from harness.grade import Grade, Required
+from harness.oracle.recording import Evidence
 from harness.plan import Step
+from harness.redflags import RedFlag
 from harness.results import RunResult
 
 
@@ -103,6 +105,10 @@ class AttemptRecord:
     started_at: str
     ended_at: str
     limits: Mapping[str, float] = field(default_factory=dict)
+    red_flags: tuple[RedFlag, ...] = ()
+    """What the candidate's source adds that honest solutions hardly ever do, decisive or not."""
+    oracle: Evidence | None = None
+    """What the out-of-process oracle asked and was told; None where the tests decided already, or there is none."""
 
 
 def text_sha256(text: str) -> str:

@@ -7,10 +7,17 @@ such names, which the gold commit has, too, are the project's business.
 
 from __future__ import annotations
 
+import posixpath
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from harness.envs.layer import Layer
+from harness.paths import is_from_gold
+from harness.tree import Tree
+
+_PYTHONPATH = re.compile(r"^pythonpath[ \t]*=[ \t]*(\[[^\]]*\]|[^\n]*(?:\n[ \t]+[^\n]+)*)", re.MULTILINE)
 SITE_HOOKS = frozenset({"sitecustomize", "usercustomize"})
 
 
@@ -22,12 +29,47 @@ def shadowing(
     `own` are the paths of the project itself, before the candidate's edits.
     """
     known = set(own)
+    fresh = sorted(set(candidate) - known)
     for root in roots:
-        theirs = taken - {_import_name(path, root) for path in known}
-        for path in sorted(set(candidate) - known):
-            if _import_name(path, root) in theirs:
+        for path in fresh:
+            name = _import_name(path, root)
+            if name in taken and name not in {_import_name(old, root) for old in known}:
                 return path
     return None
+
+
+def forged_layer(layer: Layer, gold: Layer) -> str | None:
+    """Return what the build of a candidate brings that decides how tests run, or None.
+
+    A build runs the candidate's code, so its answer is the candidate's word: metadata and nothing else, no
+    plugins, import roots, tests or test configuration beyond those of the true solution's build.
+    """
+    strange = [path for path in sorted(layer.files) if not path.partition("/")[0].endswith(".dist-info")]
+    generated = sorted(set(layer.generated) - set(gold.generated))
+    strange += [path for path in generated if is_from_gold(path)]
+    strange += [f"the plugin {name}" for name in layer.pytest_plugins if name not in gold.pytest_plugins]
+    strange += [f"the import root {root}" for root in layer.roots if root not in {*gold.roots, ".", "src"}]
+    return f"{strange[0]}, which its build brings," if strange else None
+
+
+def import_roots(tree: Tree, roots: Iterable[str], tests: Iterable[str]) -> tuple[str, ...]:
+    """Return every folder that may come to be on the import path of a run, relative to the tree.
+
+    The layer's roots, the tree itself, the folders that pytest adds for test modules and those that the
+    project's configuration adds.
+    """
+    folders = [str(parent) for path in tests for parent in PurePosixPath(path).parents]
+    return tuple(dict.fromkeys([*roots, ".", *folders, *_configured(tree)]))
+
+
+def _configured(tree: Tree) -> list[str]:
+    """Return the `pythonpath` of pytest's configuration."""
+    found: list[str] = []
+    for name in ("pyproject.toml", "pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg"):
+        text = tree.read(name).decode("utf-8", "replace") if name in tree else ""
+        for words in _PYTHONPATH.findall(text):
+            found += [posixpath.normpath(word) for word in re.split(r"[\s,\"'\[\]]+", words) if word]
+    return found
 
 
 def taken_names(site_packages: Iterable[Path]) -> frozenset[str]:

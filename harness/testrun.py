@@ -13,16 +13,18 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
+from harness.canaries import draw, folders_of
 from harness.envs.layer import INSIDE, Layer, inside_directory
 from harness.envs.template import Template
 from harness.errors import HarnessError
+from harness.keyedpipe import new_key
 from harness.results import RunResult, read_records
 from harness.sandbox.bwrap import Sandbox, run
+from harness.sandbox.consumed import consumed_input
 from harness.sandbox.limits import Limits
-from harness.sandbox.sealed import sealed_file
 from harness.tree import Tree, write_tar
 
-HARNESS_FORMAT = 1
+HARNESS_FORMAT = 2
 """Raise when the way tests are run changes what they say; cached results of older formats are ignored."""
 
 _PYTHON_NAMES = {"python", "python3", "py"}
@@ -117,16 +119,15 @@ def parse_test_command(argv: Sequence[str]) -> TestCommand:
 
 def run_tests(request: TestRequest) -> RunResult:
     """Run the tests once; crashes, floods and timeouts are results, not exceptions."""
-    plugins = [*request.template.pytest_plugins, *request.layer.pytest_plugins]
-    arguments = [
-        *request.command.options, *_plugin_options(plugins), "-p", "no:cacheprovider",
-        "--continue-on-collection-errors", "--maxfail=0", "-q", *(request.files or request.command.paths),
-    ]  # fmt: skip
-    order = {"args": arguments, "shuffle": request.shuffle, "module": request.command.module}
+    key, canaries = new_key(), draw(folders_of(request.tree, request.files))
+    order = {
+        "args": pytest_arguments(request), "shuffle": request.shuffle, "module": request.command.module,
+        "key": key.hex(), "canaries": [canary.as_document() for canary in canaries],
+    }  # fmt: skip
     extra = {f"layer/{name}": data for name, data in request.layer.files.items()}
     extra["request.json"] = json.dumps(order).encode()
     tree = request.layer.overlay(request.tree)
-    with sealed_file(lambda out: write_tar(tree, out, prefix="tree", extra=extra)) as tar:
+    with consumed_input(lambda out: write_tar(tree, out, prefix="tree", extra=extra)) as tar:
         done = run(
             Sandbox(
                 [request.template.python, f"{INSIDE}/run_tests.py"],
@@ -137,9 +138,19 @@ def run_tests(request: TestRequest) -> RunResult:
             stdin=tar,
         )
     return read_records(
-        done.records, returncode=done.returncode, timed_out=done.timed_out, seconds=done.seconds,
-        output=done.output.decode(errors="replace"),
+        done.records, key, returncode=done.returncode, timed_out=done.timed_out, seconds=done.seconds,
+        output=done.output.decode(errors="replace"), canaries=canaries, every_folder=bool(request.files),
+        out_of_memory=done.out_of_memory,
     )  # fmt: skip
+
+
+def pytest_arguments(request: TestRequest) -> list[str]:
+    """Return the arguments that pytest is called with."""
+    plugins = [*request.template.pytest_plugins, *request.layer.pytest_plugins]
+    return [
+        *request.command.options, *_plugin_options(plugins), "-p", "no:cacheprovider",
+        "--continue-on-collection-errors", "--maxfail=0", "-q", *(request.files or request.command.paths),
+    ]  # fmt: skip
 
 
 def test_environment(request: TestRequest) -> dict[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.case import Case, load_case
-from harness.envs.layer import LayerStore
+from harness.envs.layer import Layer, LayerStore
 from harness.envs.template import Template, TemplateStore, Wheels
 from harness.gate import attempt_limit_s
 from harness.git import GitRepo
@@ -22,7 +22,7 @@ from harness.paths import is_test_module
 from harness.resultcache import ResultCache
 from harness.results import RunResult
 from harness.sandbox.limits import Limits
-from harness.shadow import shadowing, taken_names
+from harness.shadow import forged_layer, import_roots, shadowing, taken_names
 from harness.testrun import TestCommand, TestRequest, parse_test_command, run_tests
 from harness.tree import Tree, changed_paths
 
@@ -114,13 +114,21 @@ class Workbench:
         """Return a path by which a candidate takes the import name of something that tests rely on, or None."""
         site_packages = (request.template.directory / "venv").glob("lib/python*/site-packages")
         own = {*case.parent, *case.gold}
-        return shadowing(candidate, own, request.layer.roots, taken_names(site_packages))
+        tests = request.files or [path for path in case.gold_graded if is_test_module(path)]
+        roots = import_roots(case.gold_graded, request.layer.roots, tests)
+        found = shadowing(candidate, own, roots, taken_names(site_packages))
+        return found or forged_layer(request.layer, self.layer(case, case.gold_graded))
+
+    def layer(self, case: Case, tree: Tree) -> Layer:
+        """Return the project layer for a tree of a commit."""
+        environment = self.manifest.environment(case.commit.environment)
+        return self.layers.get(self.template(environment), tree, environment.env)
 
     def request(self, case: Case, tree: Tree, files: tuple[str, ...], limit_s: float) -> TestRequest:
         """Return the test request for a tree of a commit."""
         environment = self.manifest.environment(case.commit.environment)
         template = self.template(environment)
-        layer = self.layers.get(template, tree, environment.env)
+        layer = self.layer(case, tree)
         limits = Limits(wall_s=limit_s)
         return TestRequest(tree, template, layer, self.command, files, environment.env, limits)
 

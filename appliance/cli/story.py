@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from harness.oracle.judge import judge
+from harness.oracle.recording import recording_from, replies_from
+
 
 def tell(attempt: dict[str, Any], *, limit: int | None) -> str:
     """Return the story; texts longer than `limit` characters are shortened visibly."""
@@ -38,6 +41,9 @@ def _sections(attempt: dict[str, Any], limit: int | None) -> Iterator[str]:
         where = f"{step['file']}::{step['symbol'] or '(module)'}"
         yield f"  {record['part']}/{step['id']} {step['action']} {where}: {state}"
     yield _block("patch", attempt["patch"], limit)
+    for flag in attempt["red_flags"]:
+        weight = "decides" if flag["hard"] else "kept"
+        yield f"red flag ({weight}): {flag['path']}:{flag['line']} uses {flag['name']} ({flag['kind']})"
     for run in attempt["runs"]:
         tests = [test for test in attempt["tests"] if test["run"] == run["run"]]
         outcomes = ", ".join(
@@ -45,11 +51,31 @@ def _sections(attempt: dict[str, Any], limit: int | None) -> Iterator[str]:
         )
         ended = "completed" if run["completed"] else f"ended early with {run['returncode']}"
         yield f"tests, run {run['run'] + 1}: {outcomes or 'none'}; {ended} after {run['seconds']:.2f} s"
+        yield f"  canaries: {_behaviour(run['canaries'])}"
+        if run["tampering"]:
+            yield f"  TAMPERING: {run['tampering']}"
     for node in attempt["failing"]:
         message = next((t["message"] for t in attempt["tests"] if t["node_id"] == node and t["message"]), "")
         yield f"  not passed: {node}  {(message.strip().splitlines() or [''])[-1][:120]}"
+    if attempt["oracle_recording"] is not None:
+        yield _oracle(attempt["oracle_recording"], attempt["oracle_replies"])
     yield f"alignment: {', '.join(f'{name} {value}' for name, value in attempt['alignment'].items())}"
     yield f"seconds: {', '.join(f'{name} {value:.3f}' for name, value in attempt['seconds'].items())}"
+
+
+def _oracle(recording: str, replies: str) -> str:
+    asked = recording_from(recording)
+    verdict = judge(asked, replies_from(replies))
+    found = verdict.first or "as the solution answers"
+    return f"oracle: {verdict.agreed} of {len(asked.checked)} recorded calls agree; {found}"
+
+
+def _behaviour(canaries: list[dict[str, str]]) -> str:
+    if not canaries:
+        return "none"
+    wrong = [row for row in canaries if row["outcome"] != row["expected"]]
+    said = "; ".join(f"{row['node_id']} must have {row['expected']}, is {row['outcome']}" for row in wrong)
+    return f"{len(canaries)}, " + (said or "all as expected")
 
 
 def _block(title: str, text: str, limit: int | None) -> str:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from appliance.store.database import open_database, transaction
+from harness.canaries import CanaryResult
 from harness.grade import Required
+from harness.oracle.recording import Evidence
 from harness.record import AttemptRecord, CallRecord, text_sha256
 from harness.results import Outcome, RunResult, TestResult
 
@@ -29,6 +31,7 @@ class StoredGrading:
     runs: tuple[RunResult, ...]
     required: Required
     problem: str
+    oracle: Evidence | None
 
 
 class RawStore:
@@ -88,13 +91,17 @@ class RawStore:
             patch_sha256=self._text(record.patch), tree_sha256=record.tree_sha256, template_key=record.template_key,
             steps=_json([asdict(step) for step in record.steps]), alignment=_json(dict(record.alignment)),
             limits=_json(dict(record.limits)), cached=int(record.cached),
+            red_flags=_json([asdict(flag) for flag in record.red_flags]),
+            oracle_recording_sha256=self._text(record.oracle.recording) if record.oracle else None,
+            oracle_replies_sha256=self._text(record.oracle.replies) if record.oracle else None,
         )  # fmt: skip
         for number, (run, key) in enumerate(zip(record.runs, record.run_keys, strict=True)):
             self._insert(
                 "attempt_runs", attempt_id=attempt_id, run=number, key=key, completed=int(run.completed),
                 pytest_exit=run.pytest_exit, returncode=run.returncode, timed_out=int(run.timed_out),
                 seconds=run.seconds, uncollectable=_json(dict(run.uncollectable)),
-                output_sha256=self._text(run.output),
+                output_sha256=self._text(run.output), tampering=run.tampering, out_of_memory=int(run.out_of_memory),
+                canaries=_json([asdict(canary) for canary in run.canaries]),
             )  # fmt: skip
             self.db.conn.executemany(
                 "INSERT INTO test_results (attempt_id, run, node, outcome, seconds, message) VALUES (?, ?, ?, ?, ?, ?)",
@@ -109,14 +116,17 @@ class RawStore:
         """Return everything stored about an attempt, or None."""
         row = self._one(
             "SELECT a.*, t.key, t.package, t.commit_sha, t.attempt, t.task, t.routes, t.seed, t.temperature, "
-            "t.context_sha256, t.seconds, t.started_at, t.ended_at, p.content AS patch "
+            "t.context_sha256, t.seconds, t.started_at, t.ended_at, p.content AS patch, "
+            "o.content AS oracle_recording, y.content AS oracle_replies "
             "FROM attempts a JOIN task_runs t ON t.id = a.task_run_id JOIN texts p ON p.sha256 = a.patch_sha256 "
+            "LEFT JOIN texts o ON o.sha256 = a.oracle_recording_sha256 "
+            "LEFT JOIN texts y ON y.sha256 = a.oracle_replies_sha256 "
             "WHERE a.id = ?",
             attempt_id,
         )
         if row is None:
             return None
-        for name in ("failing", "steps", "alignment", "limits", "routes", "seconds"):
+        for name in ("failing", "steps", "alignment", "limits", "routes", "seconds", "red_flags"):
             row[name] = json.loads(row[name])
         run_id = row["task_run_id"]
         row["calls"] = self._all("SELECT * FROM calls WHERE task_run_id = ? ORDER BY id", run_id)
@@ -131,6 +141,8 @@ class RawStore:
             "WHERE attempt_id = ? ORDER BY run",
             attempt_id,
         )
+        for run in row["runs"]:
+            run["canaries"] = json.loads(run["canaries"])
         row["tests"] = self._all("SELECT * FROM results WHERE attempt_id = ? ORDER BY run, node_id", attempt_id)
         return row
 
@@ -145,15 +157,19 @@ class RawStore:
     def gradings(self) -> Iterator[StoredGrading]:
         """Return what every graded attempt was judged on, oldest first."""
         for row in self._all(
-            "SELECT a.id, a.verdict, a.problem, t.package, t.commit_sha, q.content AS required FROM attempts a "
-            "JOIN task_runs t ON t.id = a.task_run_id JOIN texts q ON q.sha256 = a.required ORDER BY a.id"
+            "SELECT a.id, a.verdict, a.problem, t.package, t.commit_sha, q.content AS required, "
+            "o.content AS recording, p.content AS replies FROM attempts a "
+            "JOIN task_runs t ON t.id = a.task_run_id JOIN texts q ON q.sha256 = a.required "
+            "LEFT JOIN texts o ON o.sha256 = a.oracle_recording_sha256 "
+            "LEFT JOIN texts p ON p.sha256 = a.oracle_replies_sha256 ORDER BY a.id"
         ):
             needs = json.loads(row["required"])
             required = Required(frozenset(needs["f2p"]), frozenset(needs["p2p"]))
             runs = tuple(self._runs(row["id"]))
             yield StoredGrading(
-                row["id"], row["package"], row["commit_sha"], row["verdict"], runs, required, row["problem"]
-            )
+                row["id"], row["package"], row["commit_sha"], row["verdict"], runs, required, row["problem"],
+                Evidence(row["recording"], row["replies"]) if row["recording"] is not None else None,
+            )  # fmt: skip
 
     def verdicts(self) -> dict[str, Counter[str]]:
         """Return the number of attempts by package and verdict."""
@@ -191,7 +207,9 @@ class RawStore:
             yield RunResult(
                 tests=tests.get(row["run"], {}), uncollectable=json.loads(row["uncollectable"]),
                 completed=bool(row["completed"]), pytest_exit=row["pytest_exit"], returncode=row["returncode"],
-                timed_out=bool(row["timed_out"]), seconds=row["seconds"],
+                timed_out=bool(row["timed_out"]), seconds=row["seconds"], tampering=row["tampering"],
+                canaries=tuple(CanaryResult(**canary) for canary in json.loads(row["canaries"])),
+                out_of_memory=bool(row["out_of_memory"]),
             )  # fmt: skip
 
     def _insert(self, table: str, **values: Any) -> int:  # noqa: ANN401 - a row's columns are of many types

@@ -95,7 +95,10 @@ CREATE TABLE attempts (
   steps TEXT NOT NULL,
   alignment TEXT NOT NULL,
   limits TEXT NOT NULL,
-  cached INTEGER NOT NULL
+  cached INTEGER NOT NULL,
+  red_flags TEXT NOT NULL,
+  oracle_recording_sha256 TEXT REFERENCES texts (sha256),
+  oracle_replies_sha256 TEXT REFERENCES texts (sha256)
 ) STRICT;
 CREATE INDEX attempts_verdict ON attempts (verdict);
 CREATE TABLE attempt_runs (
@@ -109,6 +112,9 @@ CREATE TABLE attempt_runs (
   seconds REAL NOT NULL,
   uncollectable TEXT NOT NULL,
   output_sha256 TEXT NOT NULL REFERENCES texts (sha256),
+  tampering TEXT NOT NULL,
+  out_of_memory INTEGER NOT NULL,
+  canaries TEXT NOT NULL,
   PRIMARY KEY (attempt_id, run)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE test_results (

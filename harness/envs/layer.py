@@ -13,19 +13,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from harness.durable import keep_cached
 from harness.envs.template import Template, entry_points
+from harness.keyedpipe import new_key, open_records
 from harness.paths import Role, role
 from harness.sandbox.bwrap import WORK, Sandbox, run
+from harness.sandbox.consumed import consumed_input
 from harness.sandbox.limits import Limits
-from harness.sandbox.sealed import sealed_file
 from harness.tree import Tree, write_tar
 
 INSIDE = "/harness"
@@ -146,12 +146,14 @@ def _build(template: Template, tree: Tree, env: Mapping[str, str]) -> tuple[Laye
     if not pyproject and not {"setup.py", "setup.cfg"} & set(tree):
         return _static(tree, pyproject, "the project has no packaging files"), True
     system = pyproject.get("build-system", {})
+    key = new_key()
     request = {
+        "key": key.hex(),
         "backend": str(system.get("build-backend", _DEFAULT_BACKEND)),
         "backend_path": [str(entry) for entry in system.get("backend-path", [])],
     }
     extra = {"request.json": json.dumps(request).encode()}
-    with sealed_file(lambda out: write_tar(tree, out, prefix="tree", extra=extra)) as tar:
+    with consumed_input(lambda out: write_tar(tree, out, prefix="tree", extra=extra)) as tar:
         done = run(
             Sandbox(
                 [template.python, f"{INSIDE}/build_layer.py"],
@@ -161,7 +163,9 @@ def _build(template: Template, tree: Tree, env: Mapping[str, str]) -> tuple[Laye
             ),
             stdin=tar,
         )
-    layer = _parse(done.records, static_roots(tree))
+    opened = open_records(done.records, key, cut=done.timed_out or done.returncode < 0)
+    is_whole = len(opened.records) == 1 and not opened.tampering
+    layer = _parse(opened.records[0], static_roots(tree)) if is_whole else None
     if layer is not None:
         return layer, True
     words = done.output.decode(errors="replace").strip().splitlines()[-1:] or ["no output"]
@@ -200,10 +204,9 @@ def _pyproject(tree: Tree) -> Mapping[str, Any]:
         return {}
 
 
-def _parse(raw: bytes | bytearray, roots: tuple[str, ...]) -> Layer | None:
+def _parse(doc: Mapping[str, Any], roots: tuple[str, ...]) -> Layer | None:
     """Return the layer of a document, or None: what comes out of a build can be anything."""
     try:
-        doc = json.loads(raw)
         named = tuple(root for root in doc["roots"] or roots if isinstance(root, str))
         return Layer(_decoded(doc["files"]), _decoded(doc["generated"]), named, str(doc["how"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -217,21 +220,25 @@ def _decoded(files: Mapping[str, str]) -> dict[str, bytes]:
 
 
 def _save(layer: Layer, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     document = {
         "files": {name: base64.b64encode(data).decode() for name, data in layer.files.items()},
         "generated": {name: base64.b64encode(data).decode() for name, data in layer.generated.items()},
         "roots": list(layer.roots),
         "how": layer.how,
     }
-    fd, name = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(fd, "w") as stream:
-        json.dump(document, stream, sort_keys=True)
-    Path(name).replace(path)
+    body = json.dumps(document, sort_keys=True)
+    keep_cached(path, json.dumps({"sha256": _sha256(body), "layer": body}).encode())
 
 
 def _load(path: Path) -> Layer | None:
+    """Return a stored layer; None when there is none, or a power cut or a failing disk left something else."""
     try:
-        return _parse(path.read_bytes(), ())
-    except FileNotFoundError:
+        stored = json.loads(path.read_bytes())
+        body, digest = str(stored["layer"]), stored["sha256"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    return _parse(json.loads(body), ()) if _sha256(body) == digest else None
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -14,7 +14,7 @@ import os
 import sys
 import zipfile
 
-from sandbox_stream import receive, send
+from sandbox_stream import receive
 
 TREE = "/work/tree"
 OUT = "/work/out"
@@ -23,7 +23,7 @@ SKIPPED_DIRS = ("build", "dist", "__pycache__", ".git")
 
 
 def main():
-    request, fd = receive()
+    request, send = receive()
     os.makedirs(OUT)
     os.chdir(TREE)
     before = set(_files())
@@ -36,7 +36,7 @@ def main():
     answer = _ask(backend)
     generated = sorted(path for path in set(_files()) - before if not path.endswith(".pyc"))
     answer["generated"] = _read(TREE, generated)
-    send(fd, answer)
+    send(answer)
 
 
 def _ask(backend):

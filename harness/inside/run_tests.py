@@ -1,9 +1,9 @@
 """Inside the sandbox: unpack the tree from stdin, run pytest on it, report through the pipe.
 
-The request holds `args` (pytest arguments), `module` (called as `python -m pytest`) and
-`shuffle` (seed or null). The last record, `end`, says that pytest returned by itself; a run
-without it did not complete. Any in-process report can be forged by the code under test, so what
-arrives here is necessary, not sufficient, for a verdict.
+The request holds `args` (pytest arguments), `module` (called as `python -m pytest`), `shuffle`
+(seed or null), `canaries` (see results_plugin) and the key of the run. The last record, `end`, says
+that pytest returned by itself; a run without it did not complete. Code under test shares this
+process, so what arrives is necessary, not sufficient, for a verdict.
 """
 
 import importlib.util
@@ -16,9 +16,10 @@ TREE = "/work/tree"
 
 
 def main():
-    request, fd = receive()
+    request, send = receive()
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
+    os.close(null)
     os.chdir(TREE)
     if request["module"]:
         sys.path.insert(0, TREE)
@@ -27,9 +28,9 @@ def main():
 
     import pytest  # noqa: PLC0415 - the tree must be in place first
 
-    plugin = _our_plugin().ResultsPlugin(fd, request["shuffle"])
-    code = pytest.main(request["args"], plugins=[plugin])
-    plugin.write({"t": "end", "exit": int(code), "collected": plugin.collected})
+    plugin, finish = _our_plugin()(send, request)
+    del send
+    finish(int(pytest.main(request["args"], plugins=[plugin])))
     sys.stdout.flush()
     sys.stderr.flush()
 
@@ -41,7 +42,7 @@ def _our_plugin():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     sys.modules.pop("sandbox_stream", None)  # the project may have a module of this name, too
-    return module
+    return module.make_plugin
 
 
 if __name__ == "__main__":

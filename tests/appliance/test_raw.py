@@ -11,10 +11,12 @@ import pytest
 
 from appliance.store.raw import RawStore
 from appliance.store.schema_raw import EVIDENCE_TABLES
+from harness.canaries import CanaryResult
 from harness.context import Decision
-from harness.grade import Grade, Required, Verdict
+from harness.grade import Grade, Required, Verdict, grade
 from harness.plan import Step
 from harness.record import AttemptRecord, CallRecord, PlanRecord, StepRecord
+from harness.redflags import RedFlag
 from harness.results import Outcome, RunResult, TestResult
 
 REQUIRED = Required(frozenset({"t.py::test_new"}), frozenset({"t.py::test_old"}))
@@ -24,7 +26,7 @@ RUN = RunResult(
         "t.py::test_old": TestResult("t.py::test_old", Outcome.FAILED, 0.5, "assert 1 == 2"),
     },
     uncollectable={"u.py": "SyntaxError"}, completed=True, pytest_exit=1, returncode=1, timed_out=False, seconds=1.5,
-    output="1 failed",
+    output="1 failed", tampering="", canaries=(CanaryResult("t.py::test_canary", "failed", "failed"),),
 )  # fmt: skip
 CALL = CallRecord(
     stage="scope", ordinal=0, prompt="Which files?\n", answer='{"files": []}', answerer="gold", source="synthetic",
@@ -40,6 +42,7 @@ RECORD = AttemptRecord(
     steps=(StepRecord("p1", Step("s1", "src/a.py", "f", "add_function", "Add f."), applied=False, problem="no match"),),
     alignment={"file_recall": 1.0}, seconds={"total": 2.0}, cached=False, started_at="2026-01-01T00:00:00Z",
     ended_at="2026-01-01T00:00:02Z", limits={"wall_s": 60.0},
+    red_flags=(RedFlag("src/a.py", 3, "thread", "threading.Thread", hard=False),),
 )  # fmt: skip
 
 
@@ -65,6 +68,10 @@ def test_everything_of_an_attempt_comes_back(raw: RawStore) -> None:
         "t.py::test_new": "passed", "t.py::test_old": "failed",
     }  # fmt: skip
     assert stored["runs"][0]["output"] == "1 failed"
+    assert stored["runs"][0]["canaries"] == [
+        {"node_id": "t.py::test_canary", "expected": "failed", "outcome": "failed"}
+    ]
+    assert [(flag["name"], flag["hard"]) for flag in stored["red_flags"]] == [("threading.Thread", False)]
     assert (stored["alignment"], stored["seconds"], stored["limits"]) == (
         {"file_recall": 1.0}, {"total": 2.0}, {"wall_s": 60.0},
     )  # fmt: skip
@@ -145,7 +152,7 @@ def test_an_unknown_verdict_is_refused(raw: RawStore) -> None:
     with pytest.raises(sqlite3.IntegrityError):
         raw.db.execute(
             "INSERT INTO attempts SELECT 9, 9, 'FINE', reason, f2p_passed, p2p_passed, failing, required, problem, patch_sha256, "
-            "tree_sha256, template_key, steps, alignment, limits, cached FROM attempts"
+            "tree_sha256, template_key, steps, alignment, limits, cached, red_flags FROM attempts"
         )
 
 
@@ -162,6 +169,16 @@ def test_gradings_are_what_a_verdict_rests_on(raw: RawStore) -> None:
     [stored] = raw.gradings()
     assert (stored.required, stored.verdict) == (REQUIRED, "NOT_RESOLVED")
     assert stored.runs == (replace(RUN, output=""),)
+
+
+def test_tampering_is_stored_with_its_run_and_judged_again_the_same(raw: RawStore) -> None:
+    """What showed the interference is evidence: the stored run gives the stored verdict."""
+    tampered = replace(RUN, completed=False, pytest_exit=None, tampering="a closing canary was not run")
+    record = replace(RECORD, runs=(tampered,), grade=grade([tampered], REQUIRED))
+    raw.add(record)
+    [stored] = raw.gradings()
+    assert stored.verdict == grade(stored.runs, stored.required).verdict == "TAMPERED"
+    assert stored.runs[0].tampering == "a closing canary was not run"
 
 
 def test_replay_rows_repeat_the_calls(raw: RawStore) -> None:

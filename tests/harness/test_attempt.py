@@ -173,11 +173,50 @@ def test_an_edit_that_hangs_is_a_timeout(attempt: Attempt) -> None:
 
 
 def test_an_edit_that_ends_the_process_is_tampering(attempt: Attempt) -> None:
-    """os._exit(0) in the code under test is no success."""
+    """os._exit(0) in the code under test is seen before it is run, and named with its place."""
     code = edit("    return a + b", "    return a + b\n\n\ndef twice(a):\n    import os\n    os._exit(0)")
     record = attempt(coded(code))
     assert record.grade.verdict is Verdict.TAMPERED
-    assert "completion record" in record.grade.reason
+    assert "calc.py:7 uses os._exit (process-exit)" in record.grade.reason
+    assert [(flag.name, flag.hard) for flag in record.red_flags] == [("os._exit", True)]
+    assert record.runs == ()
+
+
+def test_a_soft_red_flag_is_kept_and_decides_nothing(attempt: Attempt) -> None:
+    """What honest commits add now and then stays with the evidence of a resolved attempt."""
+    code = edit(
+        "    return a + b",
+        "    return a + b\n\n\ndef twice(a):\n    import sys\n    return a + a if sys.argv else None",
+    )
+    record = attempt(coded(code))
+    assert record.grade.verdict is Verdict.RESOLVED
+    assert [(flag.path, flag.line, flag.name, flag.hard) for flag in record.red_flags] == [
+        ("calc.py", 7, "sys.argv", False)
+    ]
+
+
+def test_docs_and_modules_that_hold_required_tests_are_not_the_candidates(make_places: MakePlaces) -> None:
+    """Examples in docs, and tests in a module whose name does not tell, are graded as the true solution has them."""
+    checks = "import calc\n\n\ndef test_twice():\n    assert calc.twice(2) == 4\n"
+    ini = "[pytest]\npython_files = checks.py\naddopts = --doctest-glob=*.rst\n"
+    start = {
+        "calc.py": CALC,
+        "checks.py": "",
+        "pytest.ini": ini,
+        "docs/use.rst": ">>> import calc; calc.add(1, 2)\n3\n",
+    }
+    history = [("Begin", start), ("Add the function twice to calc", {"calc.py": CALC + TWICE, "checks.py": checks})]
+    required = Required(frozenset({"checks.py::test_twice"}), frozenset({"docs/use.rst::use.rst"}))
+    script: Script = {
+        Stage.STEP_PLAN: (plan("calc.py", "checks.py", "docs/use.rst"),),
+        Stage.EXECUTE_CODE: (
+            edit("    return a + b", "    return None"), edit("", "def test_twice():\n    pass"), edit("3", "Nothing."),
+        ),
+    }  # fmt: skip
+    files = ("checks.py", "docs/use.rst")
+    record = run_attempt(job(make_places(history), ScriptedAnswerers(script), required=required, test_files=files))
+    assert record.grade.verdict is Verdict.NOT_RESOLVED
+    assert record.grade.failing == ("checks.py::test_twice", "docs/use.rst::use.rst")
 
 
 def test_an_edit_that_forges_its_results_is_tampering(attempt: Attempt) -> None:

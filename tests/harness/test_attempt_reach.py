@@ -83,6 +83,16 @@ def test_a_module_that_stands_before_the_tests_own_is_tampering(make_places: Mak
 
 @pytest.mark.parametrize("file", ["results_plugin.py", "sandbox_stream.py"])
 def test_a_module_named_like_our_plugin_takes_no_part(make_places: MakePlaces, file: str) -> None:
-    """Our own modules are loaded by path, so a namesake in the project reports nothing."""
-    record = attempt(make_places(HISTORY), (file, "create", edit("", FORGE)))
+    """Our own modules are loaded by path, so a namesake in the project is not even imported."""
+    record = attempt(make_places(HISTORY), (file, "create", edit("", "raise RuntimeError('imported')")))
     assert record.grade.verdict is Verdict.NOT_RESOLVED
+    assert record.runs[0].passed == {"tests/test_calc.py::test_add"}
+
+
+@pytest.mark.parametrize("test_file", ["tests/test_calc.py", "tests/__init__.py"])
+def test_the_tree_itself_counts_as_an_import_root(make_places: MakePlaces, test_file: str) -> None:
+    """Wherever the project's own roots are, pytest may put the top of the tree on the path."""
+    begin = HISTORY[0][1] | {"src/calc2.py": "", test_file: TEST}
+    record = attempt(make_places([(HISTORY[0][0], begin), HISTORY[1]]), ("pluggy.py", "create", edit("", "x = 1")))
+    assert record.grade.verdict is Verdict.TAMPERED
+    assert "pluggy.py would stand before" in record.grade.reason

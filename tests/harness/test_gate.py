@@ -7,13 +7,17 @@ import pytest
 from harness.gate import (
     LIMIT_FACTOR,
     MIN_LIMIT_S,
+    Control,
     Rejection,
     attempt_limit_s,
     judge,
+    judge_control,
     judge_gold,
     judge_pair,
     leaked_line,
+    reject_constant,
 )
+from harness.grade import Required
 from harness.results import Outcome, RunResult, TestResult
 
 
@@ -38,6 +42,25 @@ def run(passed: str = "", failed: str = "", *, seconds: float = 1.0, **more: obj
     values = {"tests": tests, "uncollectable": {}, "completed": True, "pytest_exit": 0, "returncode": 0,
               "timed_out": False, "seconds": seconds} | more  # fmt: skip
     return RunResult(**values)  # type: ignore[arg-type]
+
+
+REQUIRED = Required(frozenset({"new"}), frozenset({"old"}))
+
+
+@pytest.mark.parametrize(("control", "how"), [
+    (("old", "new"), Control.FAILED), (("new", "old"), Control.FAILED_P2P), (("old new", ""), Control.PASSED),
+])  # fmt: skip
+def test_a_control_has_to_fail(control: tuple[str, str], how: Control) -> None:
+    """A run of hollow functions must not pass every required test; which ones fail is said."""
+    assert judge_control(run(*control), REQUIRED) is how
+    assert judge_control(run(*control, completed=False), REQUIRED) is Control.FAILED
+
+
+def test_the_rejection_says_how_many_tests_saw_nothing() -> None:
+    """The detail is for whoever reads the yield."""
+    verdict = reject_constant(judge(three(run("old")), three(run("old new"))))
+    assert verdict.rejection is Rejection.CONSTANT_PASSES
+    assert "all 2 required tests" in verdict.detail
 
 
 def three(*same: RunResult) -> list[RunResult]:

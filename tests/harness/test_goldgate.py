@@ -10,6 +10,7 @@ import pytest
 from harness.gate import Rejection
 from harness.goldgate import MAX_SOURCE_BYTES, REPEATS, GateJob, GateReport, run_gate
 from harness.manifest import Commit, Environment, Lock
+from harness.oracle.recording import load
 from harness.workbench import Places, open_workbench
 
 History = list[tuple[str, dict[str, str | None]]]
@@ -36,15 +37,53 @@ def history(
 
 
 def test_a_fair_commit_is_validated(make_places: MakePlaces) -> None:
-    """The new test is fail-to-pass, the old one pass-to-pass, after three runs on either side."""
+    """Three runs on either side, the control, and an oracle: one recording, two replays on gold, one on the parent."""
     report = gate(make_places(history(AFTER, message="Add the function twice")))
     verdict = report.verdict
     assert (verdict.rejection, verdict.validated) == (None, True)
     assert verdict.required.f2p == {"tests/test_calc.py::test_twice"}
     assert verdict.required.p2p == {"tests/test_calc.py::test_add"}
-    assert (report.runs, report.test_files) == (2 * REPEATS, ("tests/test_calc.py",))
+    assert (report.runs, report.test_files) == (2 * REPEATS + 5, ("tests/test_calc.py",))
     assert 0 < verdict.gold_median_s <= report.run_seconds <= report.seconds
     assert report.layer.startswith("static")
+    assert (report.control, report.oracle.calls, report.oracle.discriminating) == ("failed", 1, 1)
+
+
+def test_the_oracle_is_stored_with_the_package(make_places: MakePlaces) -> None:
+    """The digest in the report leads to the recording, and the recording to what the test calls."""
+    places = make_places(history(AFTER))
+    report = gate(places)
+    recording = load(places.package, report.commit.sha, report.oracle.sha256)
+    assert [(call.do["name"], call.do["args"]) for call in recording.checked] == [("calc:twice", [2])]
+    assert recording.checked[0].expected == {"value": 4, "changed": []}
+
+
+def test_a_commit_that_a_constant_solves_is_no_task(make_places: MakePlaces) -> None:
+    """A test that only looks whether the function is there passes on a hollow one."""
+    weak = TEST_ADD + "\n\ndef test_twice():\n    calc.twice(2)\n"
+    report = gate(make_places(history({**AFTER, "tests/test_calc.py": weak})))
+    assert report.verdict.rejection is Rejection.CONSTANT_PASSES
+    assert (report.control, report.runs) == ("passed", 2 * REPEATS + 1)
+    assert report.oracle.sha256 == ""
+
+
+def test_old_tests_may_be_what_a_constant_fails(make_places: MakePlaces) -> None:
+    """A commit that silences a function stays: an empty function is silent, too, but fails the tests before it."""
+    before = {**BEFORE, "calc.py": ADD.replace("    return", "    print(a)\n    return")}
+    silent = TEST_ADD + "\n\ndef test_silent(capsys):\n    calc.add(1, 2)\n    assert not capsys.readouterr().out\n"
+    report = gate(make_places(history({"calc.py": ADD, "tests/test_calc.py": silent}, before=before)))
+    assert (report.verdict.validated, report.control) == (True, "failed_p2p")
+
+
+def test_a_commit_without_functions_has_no_control_and_says_so(make_places: MakePlaces) -> None:
+    """A constant cannot be hollowed out, and no call shows it."""
+    before = {**BEFORE, "calc.py": "LIMIT = 1\n" + ADD}
+    after = {
+        "calc.py": "LIMIT = 2\n" + ADD,
+        "tests/test_calc.py": TEST_ADD + "\n\ndef test_limit():\n    assert calc.LIMIT == 2\n",
+    }
+    report = gate(make_places(history(after, before=before)))
+    assert (report.verdict.validated, report.control, report.oracle.why) == (True, "no_function", "untouched")
 
 
 def test_only_tests_that_the_change_can_reach_are_run(make_places: MakePlaces) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from harness.grade import SHOWN_FAILURES, Required, Verdict, grade, needs_rerun
 from harness.results import Outcome, RunResult, TestResult, read_records
+from tests.records import KEY, sealed
 
 REQUIRED = Required(f2p=frozenset({"new"}), p2p=frozenset({"old", "older"}))
 GOOD = {"new": Outcome.PASSED, "old": Outcome.PASSED, "older": Outcome.PASSED}
@@ -71,9 +72,19 @@ def test_env_broken_when_a_signal_ended_the_run() -> None:
 def test_two_end_records_are_tampered() -> None:
     """A forged completion record beside the real one resolves nothing."""
     lines = [{"t": "phase", "id": "new", "when": when, "outcome": "passed"} for when in ("setup", "call", "teardown")]
-    raw = "\n".join(json.dumps(line) for line in [*lines, {"t": "end", "exit": 0}, {"t": "end", "exit": 0}]).encode()
-    forged = read_records(raw, returncode=0, timed_out=False, seconds=1.0)
+    raw = sealed(*lines, {"t": "end", "exit": 0}, {"t": "end", "exit": 0})
+    forged = read_records(raw, KEY, returncode=0, timed_out=False, seconds=1.0)
     assert grade([forged], Required(frozenset({"new"}), frozenset())).verdict is Verdict.TAMPERED
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("timed_out", [False, True])
+def test_a_run_that_was_interfered_with_is_tampered_whatever_else_it_says(which: int, timed_out: bool) -> None:
+    """The reason is what the run shows, be it a later one or one that was stopped."""
+    runs = [run({**GOOD, "old": Outcome.FAILED}), run(GOOD)]
+    runs[which] = replace(runs[which], completed=False, timed_out=timed_out, tampering="a canary was not run")
+    assert grade(runs, REQUIRED).verdict is Verdict.TAMPERED
+    assert grade(runs, REQUIRED).reason == "a canary was not run"
 
 
 def test_flaky_when_only_p2p_failed_and_a_rerun_disagrees() -> None:

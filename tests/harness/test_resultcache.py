@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.canaries import CanaryResult
 from harness.resultcache import ResultCache
 from harness.results import Outcome, RunResult, TestResult
 
@@ -20,7 +21,7 @@ RUN = RunResult(
         "t.py::ok": TestResult("t.py::ok", Outcome.PASSED, 0.5),
     },
     uncollectable={"u.py": "ImportError"}, completed=True, pytest_exit=1, returncode=0, timed_out=False, seconds=1.5,
-    output="1 failed",
+    output="1 failed", canaries=(CanaryResult("t.py::test_x", "failed", "failed"),),
 )  # fmt: skip
 
 
@@ -41,7 +42,8 @@ def test_unknown_key_is_none(cache: ResultCache) -> None:
     assert cache.get(KEY) is None
 
 
-@pytest.mark.parametrize("incomplete", [replace(RUN, completed=False), replace(RUN, completed=False, timed_out=True)])
+@pytest.mark.parametrize("incomplete", [replace(RUN, completed=False), replace(RUN, completed=False, timed_out=True),
+                                        replace(RUN, completed=False, tampering="a canary was not run")])  # fmt: skip
 def test_incomplete_runs_are_not_kept(cache: ResultCache, incomplete: RunResult) -> None:
     """A crash or a timeout may be the machine's fault, so it is run again."""
     cache.put(KEY, incomplete)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from harness.results import Outcome, RunResult, read_records
+from tests.records import KEY, sealed
 
 
 def read(*records: object, timed_out: bool = False) -> RunResult:
-    """Read records, given as documents or as raw bytes."""
-    lines = [record if isinstance(record, bytes) else json.dumps(record).encode() for record in records]
-    return read_records(b"\n".join(lines) + b"\n", returncode=0, timed_out=timed_out, seconds=1.0)
+    """Read records that our sender wrote."""
+    return read_records(sealed(*records), KEY, returncode=0, timed_out=timed_out, seconds=1.0)
 
 
 def phase(when: str, outcome: str = "passed", **more: object) -> dict[str, object]:
@@ -82,15 +80,40 @@ def test_uncollectable_modules_are_kept_with_the_reason() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        b"", b"{", b"\xff\xfe", b"null", b"[]", b'"end"', b"{}", b'{"t": ["end"]}', b'{"t": {"a": 1}}',
-        b'{"t": "unheard-of"}', b"[" * 100_000, b'{"t": "start", "id": "\\ud800"}', b"1" * 5000,
+        b"", b"{", b"\xff\xfe", b"null", b"[]", b'"end"', b"{}", b'{"t": ["end"]}', b'{"t": "end", "exit": 0}',
+        b"[" * 100_000, b"1" * 5000, b"1 " + b"0" * 32 + b' {"t": "end", "exit": 0}',
     ],
 )  # fmt: skip
-def test_a_malformed_line_is_ignored(line: bytes) -> None:
-    """Whatever the code under test writes to the pipe, the records of the plugin are read."""
-    run = read(line, START, phase("setup"), phase("call"), phase("teardown"), line, END)
+def test_a_line_that_is_not_ours_makes_the_run_a_tampered_one(line: bytes) -> None:
+    """Whatever the code under test writes to the pipe, the run is not complete and says why."""
+    raw = sealed(START, phase("setup"), phase("call"), phase("teardown"), END)
+    run = read_records(raw + line + b"\n", KEY, returncode=0, timed_out=False, seconds=1.0)
+    assert run.tampering.startswith("somebody else wrote to the record pipe")
+    assert not run.completed
     assert run.passed == {"t"}
-    assert run.completed
+
+
+@pytest.mark.parametrize("ended", ["AssertionError: assert 1 == 2", "not called"])
+def test_a_pass_that_its_own_function_contradicts_is_tampering(ended: str) -> None:
+    """A report of success does not stand where the function raised or was never called."""
+    run = read(START, phase("setup"), phase("call", ended=ended), phase("teardown"), END)
+    assert run.tampering.startswith("t is said to have passed, but its function")
+    assert not run.completed
+
+
+def test_what_a_function_raised_is_no_contradiction_to_a_failure() -> None:
+    """Failing, skipping and returning agree with their reports."""
+    for outcome, ended in (("failed", "ValueError: x"), ("skipped", "Skipped: later"), ("passed", "")):
+        run = read(START, phase("setup"), phase("call", outcome, ended=ended), phase("teardown"), END)
+        assert (run.completed, run.tampering) == (True, "")
+
+
+def test_a_forged_pass_beside_the_real_failure_is_a_failure() -> None:
+    """The same id reported twice with contradicting phases has failed, whichever came first."""
+    passed, failed = phase("call"), phase("call", "failed")
+    for first, second in ((passed, failed), (failed, passed)):
+        rows = [START, phase("setup"), first, phase("teardown"), phase("setup"), second, phase("teardown"), END]
+        assert read(*rows).outcome("t") is Outcome.FAILED
 
 
 @pytest.mark.parametrize("exit_value", ["zero", None, [], {}, 1e300])

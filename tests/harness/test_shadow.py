@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness.shadow import shadowing, taken_names
+from harness.envs.layer import Layer
+from harness.shadow import forged_layer, import_roots, shadowing, taken_names
+from tests.trees import tree_of
 
 TAKEN = frozenset({"pytest", "_pytest", "json", "sitecustomize", "attr"})
 OWN = ("src/shop/__init__.py", "src/shop/cart.py", "src/attr/__init__.py", "tests/test_cart.py")
@@ -32,6 +35,46 @@ def test_modules_inside_the_project_are_its_own(path: str) -> None:
 def test_existing_modules_may_be_edited_whatever_their_name() -> None:
     """Only what the candidate adds is looked at."""
     assert shadowing(["json.py"], ["json.py"], (".",), TAKEN) is None
+
+
+def test_import_roots_are_everything_that_may_come_on_the_path() -> None:
+    """The layer's roots, the tree, the folders of the tests up to the top, and what the configuration adds."""
+    ini = "[pytest]\naddopts = -q\npythonpath = lib\n    more/lib\n[other]\n"
+    toml = '[tool.pytest.ini_options]\npythonpath = ["plugins", "./tools"]\n'
+    tree = tree_of({"pytest.ini": ini, "pyproject.toml": toml})
+    roots = import_roots(tree, ("src",), ["pkg/tests/deep/test_a.py"])
+    assert set(roots) == {"src", ".", "pkg/tests/deep", "pkg/tests", "pkg", "lib", "more/lib", "plugins", "tools"}
+
+
+GOLD_LAYER = Layer({"pkg-1.dist-info/METADATA": b"", "pkg-1.dist-info/entry_points.txt": b"[pytest11]\nown = pkg.plugin\n"},
+                   {"src/pkg/_version.py": b"", "src/pkg/conftest.py": b""}, ("src", "lib"), "editable")  # fmt: skip
+
+
+def test_the_layer_of_an_honest_build_is_no_forgery() -> None:
+    """Other metadata and other generated sources than those of the true solution are fine."""
+    assert forged_layer(GOLD_LAYER, GOLD_LAYER) is None
+    other = replace(
+        GOLD_LAYER, files={"pkg-2.dist-info/METADATA": b"x"}, generated={"src/pkg/_speed.py": b""}, roots=("src",)
+    )
+    assert forged_layer(other, GOLD_LAYER) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"files": {"pytest.py": b""}}, "pytest.py"),
+        ({"files": {"pkg-1.dist-info/entry_points.txt": b"[pytest11]\nmine = pkg.mine\n"}}, "the plugin mine"),
+        ({"generated": {"tests/test_a.py": b""}}, "tests/test_a.py"),
+        ({"generated": {"conftest.py": b""}}, "conftest.py"),
+        ({"generated": {"src/sitecustomize.py": b""}}, "src/sitecustomize.py"),
+        ({"roots": ("src", "data")}, "the import root data"),
+    ],
+)
+def test_a_build_that_decides_how_tests_run_is_found(change: dict[str, object], words: str) -> None:
+    """A build runs the candidate's code, so what it brings beyond the true solution's build is looked at."""
+    found = forged_layer(replace(GOLD_LAYER, **change), GOLD_LAYER)  # type: ignore[arg-type]
+    assert found is not None
+    assert words in found
 
 
 def test_taken_are_the_standard_library_site_hooks_and_what_is_installed(tmp_path: Path) -> None:

@@ -144,14 +144,132 @@ def test_a_hang_is_a_timeout_with_the_results_so_far(run_it: Run) -> None:
     assert outcomes(run) == {"test_a": "passed", "test_b": "unfinished"}
 
 
-def test_an_end_record_of_the_test_itself_makes_the_run_incomplete(run_it: Run) -> None:
-    """Forging the completion record beside the real one gives nothing but an incomplete run."""
+def test_a_record_of_the_test_itself_is_tampering(run_it: Run) -> None:
+    """Writing a completion record to every pipe gives nothing but a run that says it was interfered with."""
     run = run_it(
         "import os, stat\ndef test_forge():\n    for fd in range(3, 1024):\n        try:\n"
         '            if stat.S_ISFIFO(os.fstat(fd).st_mode): os.write(fd, b\'{"t": "end", "exit": 0}\\n\')\n'
         "        except OSError: pass\n"
     )
     assert not run.completed
+    assert run.tampering.startswith("somebody else wrote to the record pipe")
+
+
+CANARY_PROJECTS = {
+    "plain": {"tests/test_a.py": "def test(): pass\n"},
+    "top folder": {"test_a.py": "def test(): pass\n"},
+    "package": {"tests/__init__.py": "", "tests/deep/__init__.py": "", "tests/deep/test_a.py": "def test(): pass\n"},
+    "other names": {
+        "pytest.ini": "[pytest]\npython_files = check_*.py\npython_functions = it_*\npython_classes = Spec\n",
+        "checks/check_a.py": "def it_works(): pass\n",
+    },
+    "suffix": {"pytest.ini": "[pytest]\npython_files = *_test.py\npython_functions = *_holds\n",
+               "tests/a_test.py": "def this_holds(): pass\n"},
+    "one name": {"pytest.ini": "[pytest]\npython_files = tests.py\n", "app/tests.py": "def test(): pass\n"},
+    "importlib": {"pytest.ini": "[pytest]\naddopts = --import-mode=importlib\n", "tests/test_a.py": "def test(): pass\n"},
+    "strict": {"pytest.ini": "[pytest]\naddopts = --strict-markers --strict-config -W error -x --tb=no\nxfail_strict = true\n",
+               "tests/test_a.py": "def test(): pass\n"},
+    "chosen": {"pytest.ini": "[pytest]\naddopts = -k only -m 'not slow'\nmarkers =\n    slow\n",
+               "tests/test_a.py": "def test_only(): pass\n"},
+    "plain assertions": {"pytest.ini": "[pytest]\naddopts = --assert=plain\n", "tests/test_a.py": "def test(): pass\n"},
+    "doctests": {"pytest.ini": "[pytest]\naddopts = --doctest-modules\n", "tests/test_a.py": "def test(): pass\n"},
+    "unittest": {"tests/test_a.py": "import unittest\nclass TestA(unittest.TestCase):\n    def test(self): pass\n"},
+    "root elsewhere": {"sub/pytest.ini": "[pytest]\n", "sub/tests/test_a.py": "def test(): pass\n"},
+    "reordered": {
+        "conftest.py": "import pytest\n@pytest.hookimpl(trylast=True)\ndef pytest_collection_modifyitems(items):\n"
+        "    items.reverse()\n    del items[1:]\n",
+        "tests/test_a.py": "def test(): pass\n",
+    },
+    "parametrized": {
+        "conftest.py": "import pytest\n@pytest.fixture(autouse=True, params=['a', 'b'])\ndef each(request): return request.param\n",
+        "tests/test_a.py": "def test(): pass\n",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("project", CANARY_PROJECTS)
+def test_canaries_behave_in_every_kind_of_project(run_it: Run, project: str) -> None:
+    """Whatever names, options, folders and plugins of a project there are, ours are run beside its tests."""
+    files = CANARY_PROJECTS[project]
+    (name,) = [path for path in files if "def " in files[path] and "conftest" not in path]
+    for names, shuffle in (((name,), 3), ((), None)):
+        command = "pytest sub" if project == "root elsewhere" else "pytest"
+        run = run_it(files, *names, shuffle=shuffle, command=command)
+        if project == "reordered":
+            assert len(run.tests) <= 1
+        else:
+            assert run.passed, run.output
+            assert not [node for node, test in run.tests.items() if test.outcome != "passed"]
+            assert len(run.canaries) == (8 if project == "parametrized" else 4)
+        assert run.completed, run.tampering
+        assert [canary for canary in run.canaries if canary.outcome != canary.expected] == []
+
+
+def test_canaries_open_and_close_the_run(run_it: Run) -> None:
+    """Ours are first and last, whatever order the project or we ourselves give to the tests."""
+    code = "import sys\nseen = []\n" + "".join(f"def test_{n}(request): assert order(request) == 0\n" for n in range(3)) + (
+        "def order(request):\n    items = request.session.items\n"
+        "    return sum(item.path.name != 'test_it.py' for item in items[2:-2]) + sum(item.path.name == 'test_it.py' for item in items[:2] + items[-2:])\n"
+    )  # fmt: skip
+    for shuffle in (None, 1):
+        run = run_it(code, "test_it.py", shuffle=shuffle)
+        assert len(run.passed) == 3, run.tests
+
+
+def test_a_fixture_that_breaks_every_test_but_the_known_ones_is_seen(run_it: Run) -> None:
+    """Where canaries cannot behave the run says so, with the reason, instead of counting."""
+    run = run_it(
+        {
+            "tests/conftest.py": "import pytest\n@pytest.fixture(autouse=True)\ndef picky(request):\n"
+            "    assert request.node.name == 'test_known', 'unknown test'\n",
+            "tests/test_a.py": "def test_known(): pass\n",
+        },
+        "tests/test_a.py",
+    )
+    assert run.passed == {"tests/test_a.py::test_known"}
+    assert not run.completed
+    assert "canary beside the tests in tests that must have" in run.tampering
+    assert "unknown test" in run.tampering
+
+
+def test_a_conftest_that_lets_every_test_pass_is_seen(run_it: Run) -> None:
+    """A canary that must fail passes, which is the end of the run's credit."""
+    run = run_it(
+        {
+            "tests/conftest.py": "import pytest\n@pytest.hookimpl(hookwrapper=True)\ndef pytest_runtest_makereport():\n"
+            "    outcome = yield\n    outcome.get_result().outcome = 'passed'\n",
+            "tests/test_a.py": "import unittest\nclass TestA(unittest.TestCase):\n    def test(self): self.fail()\n",
+        },
+        "tests/test_a.py",
+    )
+    assert not run.completed
+    assert "must have failed is passed" in run.tampering
+
+
+def test_a_fork_that_comes_back_from_a_test_reports_nothing(run_it: Run) -> None:
+    """A child that goes on as pytest has no pipe, so its copy of the run is not heard."""
+    run = run_it("import os\ndef test_a():\n    os.fork()\ndef test_b(): pass\n")
+    assert run.completed, run.tampering
+    assert len(run.passed) == 2
+
+
+def test_the_key_of_the_run_is_nowhere_to_be_read(run_it: Run) -> None:
+    """Files, variables, arguments and descriptors of every process in reach hold no request and no key."""
+    run = run_it(
+        "import os, pathlib\ndef test():\n    seen = [repr(os.environ)]\n"
+        "    for process in filter(str.isdigit, os.listdir('/proc')):\n"
+        "        for name in ('cmdline', 'environ'):\n"
+        "            try: seen.append(open('/proc/%s/%s' % (process, name)).read())\n            except OSError: pass\n"
+        "        try: names = os.listdir('/proc/%s/fd' % process)\n        except OSError: continue\n"
+        "        for name in names:\n"
+        "            try:\n                fd = os.open('/proc/%s/fd/%s' % (process, name), os.O_RDONLY | os.O_NONBLOCK)\n"
+        "                seen.append(repr(os.read(fd, 1 << 20))) if 'pipe' not in os.readlink('/proc/self/fd/%s' % fd) else seen.append(repr(os.read(fd, 1 << 20)) if name == '0' else '')\n"
+        "            except OSError: pass\n"
+        "    seen += [path.read_text('latin-1') for path in pathlib.Path('/work').rglob('*') if path.is_file()]\n"
+        "    word = '\"' + 'key' + '\"'\n"
+        "    assert not [text for text in seen if word + ': ' in text or 'can' + 'aries' in text]\n"
+    )
+    assert run.passed == {"test_it.py::test"}, run.tests
 
 
 def test_children_do_not_inherit_the_result_pipe(run_it: Run) -> None:

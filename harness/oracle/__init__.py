@@ -1,0 +1,1 @@
+"""Judging behaviour in a process that no test and no test framework is part of."""

@@ -1,0 +1,121 @@
+"""The comparison of documents, and what it says about differences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.oracle.contract import Contract
+from harness.oracle.judge import judge
+from harness.oracle.recording import Call, Recording, Replies
+
+F = {"t": "float", "v": (0.5).hex()}
+ONE, TWO = {"t": "list", "v": [1]}, {"t": "list", "v": [2]}
+
+
+def outcome(value: object) -> dict[str, Any]:
+    """Return the outcome of a call that gives a value."""
+    return {"value": value, "changed": []}
+
+
+def verdict_of(expected: dict[str, Any], got: dict[str, Any] | None, **more: Any) -> tuple[bool, str]:
+    """Return whether one call agrees, and the first difference."""
+    do = {"op": "call", "name": "m:f", "args": [1, F], "kwargs": [["key", "x"]]}
+    recording = Recording("c", (Call(0, do, expected, "t"),))
+    given = {"completed": True, "returncode": 0, "timed_out": False, "seconds": 1.0} | more
+    verdict = judge(recording, Replies({} if got is None else {0: got}, **given))
+    return verdict.agrees, verdict.first
+
+
+def obj(name: str, *mro: str, **fields: object) -> dict[str, Any]:
+    """Return the document of a value class."""
+    return {
+        "t": "object",
+        "c": f"m:{name}",
+        "mro": [name, *mro],
+        "v": [[key, key, value] for key, value in fields.items()],
+    }
+
+
+SAME = [
+    (outcome(1), outcome(1)),
+    (outcome({"t": "dict", "k": "dict", "v": [["a", 1], ["b", 2]]}), outcome({"t": "dict", "k": "defaultdict", "f": None, "v": [["b", 2], ["a", 1]]})),
+    (outcome({"t": "set", "v": [1, 2]}), outcome({"t": "set", "v": [2, 1]})),
+    (outcome({"t": "opaque", "c": ""}), outcome(5)),
+    (outcome({"t": "opaque", "c": "m:A"}), outcome(obj("B", "A"))),
+    (outcome(obj("A", x=1)), outcome(obj("A", x=1, more=2))),
+    ({"raised": {"c": "ValueError"}}, {"raised": {"c": "m:Mine", "mro": ["Mine", "ValueError"]}}),
+    ({"raised": {"c": ""}}, {"raised": {"c": "m:Mine", "mro": ["Mine"]}}),
+]  # fmt: skip
+DIFFERENT = [
+    (outcome(1), outcome(True)),
+    (outcome(1), outcome({"t": "float", "v": (1.0).hex()})),
+    (outcome(ONE), outcome(TWO)),
+    (outcome(ONE), outcome({"t": "tuple", "v": [1]})),
+    (outcome({"t": "bytes", "v": "YQ=="}), outcome("a")),
+    (outcome({"t": "set", "v": [1, 2]}), outcome({"t": "set", "v": [1, 1]})),
+    (outcome({"t": "dict", "k": "OrderedDict", "v": [[1, 1], [2, 2]]}), outcome({"t": "dict", "k": "OrderedDict", "v": [[2, 2], [1, 1]]})),
+    (outcome({"t": "opaque", "c": "m:A"}), outcome({"t": "opaque", "c": "m:Yes", "mro": ["Yes", "object"]})),
+    (outcome(obj("A", x=1)), outcome(obj("A", x=2))),
+    (outcome(obj("A", x=1)), outcome({"t": "opaque", "c": "m:A", "mro": ["A"]})),
+    (outcome(3), outcome({"t": "opaque", "c": "m:Yes", "mro": ["Yes"]})),
+    ({"raised": {"c": "ValueError"}}, {"raised": {"c": "KeyError", "mro": ["KeyError", "LookupError"]}}),
+    ({"raised": {"c": ""}}, outcome(None)),
+    (outcome(None), {"raised": {"c": "E", "mro": ["E"]}}),
+    (outcome(None), {"timeout": True}),
+    (outcome(None), {"unready": "AttributeError"}),
+    ({"value": None, "changed": [[0, ONE]]}, outcome(None)),
+    (outcome(None), {"value": None, "changed": [[0, ONE]]}),
+    (outcome({"t": "set", "v": [1]}), outcome({"t": "set"})),
+    (outcome({"t": "dict", "k": "dict", "v": [[1, 1]]}), outcome({"t": "dict", "k": "dict", "v": [[]]})),
+    (outcome(1), {"value": {"t": []}}),
+    (outcome(1), {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("expected", "got"), SAME)
+def test_what_agrees(expected: dict[str, Any], got: dict[str, Any]) -> None:
+    """Order of dictionaries and sets, subclasses, extra fields and what was never compared make no difference."""
+    assert verdict_of(expected, got) == (True, "")
+
+
+@pytest.mark.parametrize(("expected", "got"), DIFFERENT)
+def test_what_disagrees(expected: dict[str, Any], got: dict[str, Any]) -> None:
+    """Type, value, effect, exception and malformed answers do, and there is a sentence about each."""
+    agrees, words = verdict_of(expected, got)
+    assert not agrees
+    assert words.startswith("f(1, 0.5, key='x') ")
+
+
+@pytest.mark.parametrize(("more", "words"), [
+    ({"returncode": -11, "completed": False}, "signal 11 ended the replay"),
+    ({"timed_out": True, "completed": False, "seconds": 60.0}, "did not end within 60 s"),
+    ({"returncode": 3, "completed": False}, "ended with status 3"),
+])  # fmt: skip
+def test_an_answer_that_is_missing_disagrees(more: dict[str, Any], words: str) -> None:
+    """Silence is no agreement, and the reason says how it came about."""
+    agrees, first = verdict_of(outcome(1), None, **more)
+    assert not agrees
+    assert words in first
+
+
+def test_a_tampered_pipe_disagrees() -> None:
+    """Right answers through a pipe that somebody else wrote to do not count."""
+    assert verdict_of(outcome(1), outcome(1), tampering="a line of somebody else") == (
+        False, "the replay was interfered with: a line of somebody else",
+    )  # fmt: skip
+
+
+def test_names_that_only_the_solution_knows_are_not_expected() -> None:
+    """Private and unmentioned classes, and exceptions below the one that tests name, leave the recording."""
+    contract = Contract(frozenset({"New", "NewError"}), frozenset({"LookupError"}))
+    assert contract.outcome(outcome({"t": "opaque", "c": "m:New", "mro": ["New"]}))["value"]["c"] == ""
+    assert contract.outcome(outcome({"t": "opaque", "c": "m:_Old", "mro": ["_Old"]}))["value"]["c"] == ""
+    assert contract.outcome(outcome({"t": "opaque", "c": "m:Old", "mro": ["Old"]}))["value"]["c"] == "m:Old"
+    assert contract.outcome(outcome({"t": "opaque", "c": "builtins:generator", "mro": []}))["value"]["c"] == ""
+    assert contract.outcome(outcome({**obj("New", x=1)}))["value"] == {"t": "object", "c": "", "v": [["x", "x", 1]]}
+    raised = {"raised": {"c": "m:NewError", "mro": ["NewError", "KeyError", "LookupError", "Exception"]}}
+    assert contract.outcome(raised) == {"raised": {"c": "LookupError"}}
+    assert Contract(frozenset({"NewError"}), frozenset()).outcome(raised) == {"raised": {"c": "KeyError"}}
+    assert Contract(frozenset(), frozenset({"Exception"})).outcome(raised) == {"raised": {"c": ""}}
