@@ -30,16 +30,23 @@ class Config:
     """Sandbox seconds that the gold gate may spend on one commit."""
     environments_cap_gib: float = 20.0
     """Disk for template environments; the least recently used ones go first."""
+    cache_cap_gib: float = 5.0
+    """Disk for caches (project layers, index facts, test results); the least recently used go first."""
     disk_reserve_gib: float = 1.0
     """Free space that work stops short of; it goes on when there is room again."""
+    unsigned: str = "refuse"
+    """What becomes of packages without a signature; taking them has to be written down to happen."""
 
 
-_SETTINGS: Mapping[tuple[str, str], tuple[str, type]] = {
+_SETTINGS: Mapping[tuple[str, str], tuple[str, type | tuple[str, ...]]] = {
     ("harness", "workers"): ("workers", int),
     ("harness", "gate_budget_s"): ("gate_budget_s", float),
     ("environments", "cap_gib"): ("environments_cap_gib", float),
+    ("cache", "cap_gib"): ("cache_cap_gib", float),
     ("disk", "reserve_gib"): ("disk_reserve_gib", float),
+    ("trust", "unsigned"): ("unsigned", ("refuse", "accept")),
 }
+"""Section and key to the field of `Config`, and what a value must be: a number, or one of some words."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,11 @@ class Home:
         return int(self.config.environments_cap_gib * GIB)
 
     @property
+    def cache_cap_bytes(self) -> int:
+        """Disk that caches may take."""
+        return int(self.config.cache_cap_gib * GIB)
+
+    @property
     def cache(self) -> Path:
         """Layers, index facts and test results by content address; may be deleted at any time."""
         return self.var / "cache"
@@ -88,6 +100,21 @@ class Home:
     def incoming(self) -> Path:
         """Packages on their way in."""
         return self.var / "incoming"
+
+    @property
+    def allowed_signers(self) -> Path:
+        """Keys whose signatures count here."""
+        return self.root / "trust" / "allowed_signers"
+
+    @property
+    def revoked_keys(self) -> Path:
+        """Keys whose signatures count no more; may be missing."""
+        return self.root / "trust" / "revoked_keys"
+
+    @property
+    def watch_status(self) -> Path:
+        """What `ingest watch` did last."""
+        return self.var / "watch.json"
 
     @property
     def quarantine(self) -> Path:
@@ -133,19 +160,22 @@ def read_config(document: Mapping[str, Any], path: Path) -> Config:
                 problems.append(f"unknown setting {section}.{key}")
                 continue
             name, kind = setting
-            if not _is_number(value, kind):
-                wanted = "a whole number" if kind is int else "a number"
+            wanted = _unmet(value, kind)
+            if wanted:
                 problems.append(f"{section}.{key} must be {wanted}, found {value!r}")
-            elif value <= 0:
-                problems.append(f"{section}.{key} must be above 0, found {value!r}")
             else:
-                values[name] = kind(value)
+                values[name] = value if isinstance(kind, tuple) else kind(value)
     if problems:
         raise BadConfig(f"{path}: " + "; ".join(problems))
     return Config(**values)
 
 
-def _is_number(value: object, kind: type) -> bool:
+def _unmet(value: object, kind: type | tuple[str, ...]) -> str:
+    """Return what a value had to be and is not, "" when it is."""
+    if isinstance(kind, tuple):
+        return "" if value in kind else " or ".join(f'"{word}"' for word in kind)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return False
-    return kind is float or value == int(value)
+        return "a whole number" if kind is int else "a number"
+    if kind is int and value != int(value):
+        return "a whole number"
+    return "" if value > 0 else "above 0"

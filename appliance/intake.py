@@ -1,4 +1,9 @@
-"""Imports into one appliance: the shelves of a home, and what lies in its quarantine."""
+"""Imports into one appliance: the shelves of a home, whom it trusts, and what lies in its quarantine.
+
+Every integration and every refusal leaves a decision in curated.db: the first in the transaction that
+makes the package count, the second as soon as the package lies in quarantine, after a power cut by the
+next import.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +18,63 @@ from typing import Any
 from appliance.errors import WorkerDied
 from appliance.home import Home
 from appliance.pool import worker_pool
-from appliance.store.curated import CuratedStore
+from appliance.reserve import Reserve
+from appliance.store.curated import CuratedStore, Entry
+from appliance.store.decisions import Decision
 from harness.goldgate import GateReport
 from harness.manifest import MANIFEST_NAME, Manifest
+from harness.room import Room
 from ingest.findings import Finding
-from ingest.importer import QUARANTINE_NAME, ImportReport, Shelves, import_package
+from ingest.importer import ImportReport, import_package
 from ingest.inspect import printable
+from ingest.policy import LetThrough, Policy, UnsignedPackages
+from ingest.prepare.write import sha256_of
+from ingest.shelves import QUARANTINE_NAME, Shelves
+from ingest.signing import read_trust
+
+_RECORDED_FINDINGS = 20
 
 
 def import_into(
     home: Home, directory: Path, *, workers: int | None, gate_budget_s: float | None, dry_run: bool,
-    progress: Callable[[str], None],
+    progress: Callable[[str], None], accept_older: str = "",
 ) -> ImportReport:  # fmt: skip
-    """Import a package directory into a home; WorkerDied when a worker process was killed meanwhile."""
-    curated = CuratedStore(home.curated_db)
+    """Import a package directory into a home; WorkerDied when a worker process was killed meanwhile.
 
+    `accept_older` is the operator's reason to take in a lower sequence than one that is here.
+    """
+    curated = CuratedStore(home.curated_db)
+    try:
+        policy = policy_of(home, curated, accept_older)
+        if not dry_run:
+            record_refusals(home, curated)  # of an import that a power cut ended
+        number = workers or home.config.workers
+        shelves = _shelves(home, curated, policy, Reserve.of(home, progress))
+        with worker_pool(number) as pool:
+            report = import_package(
+                directory.absolute(), shelves, pool, workers=number, progress=progress, dry_run=dry_run,
+                gate_budget_s=gate_budget_s or home.config.gate_budget_s,
+            )  # fmt: skip
+        if report.state == "quarantined":
+            record_refusals(home, curated)
+    except BrokenProcessPool as err:
+        raise WorkerDied(
+            f"a worker process was killed from outside while {directory.name} was imported; nothing was integrated",
+            hint="Run the same command again. Fewer --workers need less memory.",
+        ) from err
+    else:
+        return report
+    finally:
+        curated.close()
+
+
+def _shelves(home: Home, curated: CuratedStore, policy: Policy, room: Room) -> Shelves:
     def integrate(manifest: Manifest, reports: Sequence[GateReport]) -> None:
         raw = (home.packages / manifest.package_id / MANIFEST_NAME).read_bytes()
-        curated.add_package(manifest, hashlib.sha256(raw).hexdigest(), reports)
+        digest = hashlib.sha256(raw).hexdigest()
+        curated.add_package(manifest, digest, reports, entry_of(manifest.package_id, digest, policy))
 
-    shelves = Shelves(
+    return Shelves(
         packages=home.packages,
         incoming=home.incoming,
         quarantine=home.quarantine,
@@ -41,26 +83,72 @@ def import_into(
         environments_cap_bytes=home.environments_cap_bytes,
         latest_sequence=curated.latest_sequence,
         integrate=integrate,
+        policy=policy,
+        room=room,
     )
-    try:
-        with worker_pool(workers or home.config.workers) as pool:
-            return import_package(
-                directory.absolute(), shelves, pool, gate_budget_s=gate_budget_s or home.config.gate_budget_s,
-                progress=progress, dry_run=dry_run,
-            )  # fmt: skip
-    except BrokenProcessPool as err:
-        raise WorkerDied(
-            f"a worker process was killed from outside while {directory.name} was imported; nothing was integrated",
-            hint="Run the same command again. Fewer --workers need less memory.",
-        ) from err
-    finally:
-        curated.close()
+
+
+def policy_of(home: Home, curated: CuratedStore, accept_older: str = "") -> Policy:
+    """Return what an import into this home goes by, as its files and decisions say now."""
+    return Policy(
+        allowed=LetThrough(curated.allowed()),
+        unsigned=UnsignedPackages(home.config.unsigned),
+        trust=read_trust(home.allowed_signers, home.revoked_keys),
+        accept_older=accept_older,
+        integrated=curated.integrated,
+    )
+
+
+def entry_of(package_id: str, manifest_sha256: str, policy: Policy) -> Entry:
+    """Return how a package came in, with the decisions that made it so."""
+    signer, acts = policy.acts.signer, policy.acts
+    seen = {"manifest_sha256": manifest_sha256}
+    who = {"signer": signer.principal, "fingerprint": signer.fingerprint} if signer else {}
+    reason = f"signed by {signer.principal}" if signer else "every check passed"
+    made = [Decision("integrate", package_id, "integrated", reason, seen | who | {"overrides": policy.overrides})]
+    if acts.is_unsigned:
+        made.append(Decision("unsigned", package_id, "accepted", 'policy: [trust] unsigned = "accept"', seen))
+    if acts.is_older:
+        made.append(Decision("accept-older", package_id, "accepted", policy.accept_older, seen | who))
+    return Entry(
+        signer.principal if signer else "", signer.fingerprint if signer else "", policy.overrides, tuple(made)
+    )
+
+
+def record_refusals(home: Home, curated: CuratedStore) -> None:
+    """Write a decision for every package that lies whole in quarantine and has none yet."""
+    known = {row["subject"] for row in curated.decisions("quarantine")}
+    missing = [place for place in _places(home) if place.name not in known and _is_whole(place)]
+    if missing:
+        curated.decide(*map(_refusal, missing))
+
+
+def _is_whole(place: Path) -> bool:
+    return (place / QUARANTINE_NAME).is_file() and (place / "package").is_dir()
+
+
+def _refusal(place: Path) -> Decision:
+    kept = _kept(place)
+    codes = ", ".join(sorted({str(finding.get("code", "?")) for finding in kept["findings"]}))
+    manifest = place / "package" / MANIFEST_NAME
+    inputs = {
+        "package": kept["package"],
+        "source": kept.get("source", ""),
+        "manifest_sha256": sha256_of(manifest) if manifest.is_file() and not manifest.is_symlink() else "",
+        "findings": kept["findings"][:_RECORDED_FINDINGS],
+        "findings_in_all": len(kept["findings"]),
+    }
+    return Decision("quarantine", printable(place.name), "quarantined", codes, inputs)
 
 
 def quarantined(home: Home) -> list[dict[str, Any]]:
     """Return what was refused, oldest first, each with its findings and where it is kept."""
-    found = [_kept(path) for path in sorted(home.quarantine.glob("*")) if path.is_dir()]
+    found = [_kept(path) for path in _places(home)]
     return sorted(found, key=lambda item: str(item["at"]))
+
+
+def _places(home: Home) -> list[Path]:
+    return [path for path in sorted(home.quarantine.glob("*")) if path.is_dir()]
 
 
 def _kept(place: Path) -> dict[str, Any]:

@@ -59,6 +59,7 @@ def run(  # noqa: PLR0917 - click passes options by name
     """  # noqa: D301 - \b is click's mark for text that must not be wrapped
     from appliance.home import find_home  # noqa: PLC0415 - commands import what they use when they run
     from appliance.pool import worker_pool  # noqa: PLC0415
+    from appliance.reserve import Reserve  # noqa: PLC0415
     from appliance.runs import RunOptions, RunSummary, only_run, plan_jobs, run_attempts, settle  # noqa: PLC0415
     from appliance.store.curated import CuratedStore  # noqa: PLC0415
     from appliance.store.raw import RawStore  # noqa: PLC0415
@@ -82,7 +83,7 @@ def run(  # noqa: PLR0917 - click passes options by name
     progress = Progress()
     ids = []
     with only_run(home), worker_pool(number) as pool:
-        for made, attempt_id in run_attempts(jobs, raw, pool, number):
+        for made, attempt_id in run_attempts(jobs, raw, pool, number, room=Reserve.of(home, progress)):
             ids.append(attempt_id)
             row = _attempt_row(raw, attempt_id)
             summary.add(row["commit"], row["verdict"], made)

@@ -36,12 +36,13 @@ def group() -> None:
 @click.option("--license", "license_", default="", help="Licence (default: what the project declares).")
 @click.option("--sequence", type=click.IntRange(1), help="Number of the package (default: the next one).")
 @click.option("--no-proof", is_flag=True, help="Do not run the project's tests once.")
+@click.option("--sign-key", type=click.Path(path_type=Path), help="Sign the package with this OpenSSH key.")
 @dry_run_option
 @json_option
 def prepare(  # noqa: PLR0917 - click passes options by name
     source: str, out: Path, name: str | None, limit: int | None, since: str | None, requirements: tuple[str, ...],
     test_command: str, test_scope: str, python: str, organisation: str, domain: str, license_: str,
-    sequence: int | None, no_proof: bool, dry_run: bool, as_json: bool,
+    sequence: int | None, no_proof: bool, sign_key: Path | None, dry_run: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Turn a git repository into a repo package: commits, wheels, manifest. Needs the network.
 
@@ -53,6 +54,8 @@ def prepare(  # noqa: PLR0917 - click passes options by name
     from ingest.prepare.options import PrepareOptions  # noqa: PLC0415
     from ingest.prepare.prepare import prepare as write_package  # noqa: PLC0415
     from ingest.prepare.trial import prove_in_sandbox  # noqa: PLC0415
+    from ingest.seal import sign_package  # noqa: PLC0415
+    from ingest.signing import sign as sign_bytes  # noqa: PLC0415
 
     try:
         command = tuple(shlex.split(test_command))
@@ -65,14 +68,19 @@ def prepare(  # noqa: PLR0917 - click passes options by name
         test_command=command, test_scope=test_scope, organisation=organisation, domain=domain, license=license_,
         sequence=sequence, dry_run=dry_run,
     )  # fmt: skip
+    if sign_key:
+        sign_bytes(b"a first try, so that a key that cannot sign is known before the work and not after it", sign_key)
     progress = Progress()
     prove = None if no_proof else (lambda package, manifest: prove_in_sandbox(package, manifest, progress))
     report = write_package(options, progress=progress, prove=prove)
+    if sign_key and not dry_run:
+        sign_package(report.package, sign_key)
     progress.done()
+    document = report.as_dict() | {"signed": bool(sign_key) and not dry_run}
     if as_json:
-        emit(report.as_dict())
+        emit(document)
     else:
-        click.echo(describe_prepared(report.as_dict(), dry_run=dry_run))
+        click.echo(describe_prepared(document, dry_run=dry_run))
     return EXIT_WITH_WARNINGS if report.has_warnings else 0
 
 
@@ -96,6 +104,75 @@ def inspect(directory: Path, show_files: bool, as_json: bool) -> int:
     else:
         click.echo(describe_inventory(document, show_files=show_files))
     return 0 if document["matches"] else EXIT_INTEGRITY
+
+
+@group.command("sign")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--key", type=click.Path(path_type=Path), required=True,
+              help="Private OpenSSH key, or the public half of one that ssh-agent holds.")  # fmt: skip
+@json_option
+def sign(directory: Path, key: Path, as_json: bool) -> int:
+    """Sign a package whose files are as listed; writes manifest.json.sig beside the manifest.
+
+    \b
+    Example:
+      appliance package sign /media/usb/structlog-1 --key ~/.ssh/packages
+    """  # noqa: D301
+    from ingest.seal import sign_package  # noqa: PLC0415
+
+    signed = sign_package(directory, key)
+    if as_json:
+        emit(signed.as_dict())
+    else:
+        click.echo(
+            f"signed {signed.package} with {signed.fingerprint}\n"
+            f"  next: appliance package verify {directory} --signers FILE, then carry it to the appliance"
+        )
+    return 0
+
+
+@group.command("verify")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--signers", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              help="Trusted keys (default: trust/allowed_signers of the appliance's home).")  # fmt: skip
+@json_option
+def verify(directory: Path, signers: Path | None, as_json: bool) -> int:
+    """Check the signature and every file of a package; executes nothing and writes nothing.
+
+    \b
+    Example:
+      appliance package verify /media/usb/structlog-1 --signers allowed_signers
+    """  # noqa: D301
+    from ingest.seal import verify_package  # noqa: PLC0415
+    from ingest.signing import read_trust  # noqa: PLC0415
+
+    if signers:
+        trust = read_trust(signers)
+    else:
+        from appliance.home import find_home  # noqa: PLC0415
+
+        home = find_home()
+        trust = read_trust(home.allowed_signers, home.revoked_keys)
+    verified = verify_package(directory, trust)
+    if as_json:
+        emit(verified.as_dict())
+    else:
+        click.echo(describe_verified(verified.as_dict()))
+    return verified.exit_code
+
+
+def describe_verified(document: dict[str, Any]) -> str:
+    """Return who vouches for a package and which of its files are not as listed, for a person."""
+    lines = [f"package {document['package']} (manifest {document['manifest_sha256']})"]
+    if document["refusal"]:
+        lines += [f"NOT TRUSTED: {document['refusal']['code']}: {document['refusal']['found']}",
+                  f"  next: {document['refusal']['next']}"]  # fmt: skip
+    else:
+        lines.append(f"signed by {document['signer']} with {document['fingerprint']}")
+    lines += [f"  {file['state']:<11} {file['path']}" for file in document["wrong"]]
+    right = document["files"] - len(document["wrong"])
+    lines.append(f"{right} of {document['files']} files are as listed")
+    return "\n".join(lines)
 
 
 def describe_prepared(report: dict[str, Any], *, dry_run: bool = False) -> str:
@@ -122,7 +199,8 @@ def describe_prepared(report: dict[str, Any], *, dry_run: bool = False) -> str:
         lines.append(f"requirements left out: {', '.join(report['dropped_requirements'])}")
     size = (report["repo_bytes"] + report["packages_bytes"]) / (1 << 20)
     lines += [f"{size:.1f} MiB, {sum(report['seconds'].values()):.0f} s", f"package: {report['package']}"]
-    lines.append(f"  next: appliance package inspect {report['package']}, then carry it to the appliance")
+    step = "inspect {}, then carry it to the appliance" if report["signed"] else "sign {} --key FILE"
+    lines.append(f"  next: appliance package {step.format(report['package'])}")
     return "\n".join(lines)
 
 

@@ -24,6 +24,7 @@ def command(as_json: bool) -> int:
     from appliance.intake import quarantined  # noqa: PLC0415
     from appliance.store.curated import CuratedStore  # noqa: PLC0415
     from appliance.store.raw import RawStore  # noqa: PLC0415
+    from appliance.watch import read_status  # noqa: PLC0415
 
     home = find_home()
     packages = CuratedStore(home.curated_db).summary()
@@ -31,11 +32,12 @@ def command(as_json: bool) -> int:
     verdicts = {package: dict(counts) for package, counts in raw.verdicts().items()}
     refused = quarantined(home)
     last = raw.last_attempts(SHOWN_ATTEMPTS)
+    watch = read_status(home)
     next_step = _next_step(packages, verdicts, refused)
     if as_json:
         emit(
             {"home": str(home.root), "packages": packages, "verdicts": verdicts, "quarantined": len(refused),
-             "last_attempts": last, "next": next_step}
+             "last_attempts": last, "watch": watch, "next": next_step}
         )  # fmt: skip
         return 0
     validated = sum(package["validated"] or 0 for package in packages)
@@ -52,8 +54,20 @@ def command(as_json: bool) -> int:
         click.echo(table(("package", "validated", "attempts"), rows))
     for attempt in last:
         click.echo(f"last: {attempt['id']} {attempt['package']} {attempt['commit_sha'][:12]} {attempt['verdict']}")
+    if watch:
+        click.echo(describe_watch(watch))
     click.echo(f"next: {next_step}")
     return 0
+
+
+def describe_watch(watch: dict[str, Any]) -> str:
+    """Return what `ingest watch` did last, for a person."""
+    line = f"watch: {watch.get('state')} {watch.get('directory')} (since {watch.get('at')})"
+    last = watch.get("last")
+    if isinstance(last, dict):
+        line += f"; last: {last.get('package')} {last.get('outcome')} {last.get('code') or ''}".rstrip()
+        line += f" at {last.get('at')}"
+    return line
 
 
 def _next_step(

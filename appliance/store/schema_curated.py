@@ -25,6 +25,9 @@ CREATE TABLE packages (
   test_command TEXT NOT NULL,
   test_scope TEXT NOT NULL,
   integrated_at TEXT NOT NULL,
+  signer TEXT NOT NULL,
+  fingerprint TEXT NOT NULL,
+  overrides TEXT NOT NULL,
   UNIQUE (name, sequence)
 ) STRICT;
 CREATE TABLE environments (
@@ -55,6 +58,11 @@ CREATE TABLE commits (
   gate_runs INTEGER NOT NULL,
   gate_seconds REAL NOT NULL,
   layer TEXT NOT NULL,
+  control TEXT NOT NULL,
+  oracle_sha256 TEXT NOT NULL,
+  oracle_calls INTEGER NOT NULL,
+  oracle_discriminating INTEGER NOT NULL,
+  oracle_why TEXT NOT NULL,
   PRIMARY KEY (package, sha),
   FOREIGN KEY (package, environment) REFERENCES environments (package, id)
 ) STRICT, WITHOUT ROWID;
@@ -94,6 +102,11 @@ CREATE TABLE exams (
 CREATE TABLE decisions (
   id INTEGER PRIMARY KEY, kind TEXT NOT NULL, subject TEXT NOT NULL, inputs TEXT NOT NULL, outcome TEXT NOT NULL,
   who TEXT NOT NULL, reason TEXT NOT NULL, decided_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX decisions_by_subject ON decisions (kind, subject);
+CREATE TABLE arrivals (
+  id TEXT PRIMARY KEY, path TEXT NOT NULL, package TEXT NOT NULL, manifest_sha256 TEXT NOT NULL, outcome TEXT NOT NULL,
+  code TEXT NOT NULL, detail TEXT NOT NULL, at TEXT NOT NULL
 ) STRICT;
 CREATE TABLE campaigns (
   id TEXT PRIMARY KEY, configuration TEXT NOT NULL, state TEXT NOT NULL, started_at TEXT NOT NULL, ended_at TEXT

@@ -77,7 +77,7 @@ def start(home: Path, *arguments: str, stderr: int = subprocess.DEVNULL) -> subp
 def make_home(root: Path, environments: Path) -> Path:
     """Make an empty home that uses the environments of the session."""
     (root / "var").mkdir(parents=True)
-    (root / "appliance.toml").write_text("[harness]\nworkers = 2\n")
+    (root / "appliance.toml").write_text('[harness]\nworkers = 2\n[trust]\nunsigned = "accept"\n')
     (root / "var" / "environments").symlink_to(environments)
     return root
 

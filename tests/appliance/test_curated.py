@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Ambiguous, NotFound
-from appliance.store.curated import CuratedStore
+from appliance.store.curated import CuratedStore, Entry
+from appliance.store.decisions import Decision
 from harness.gate import GateVerdict, Rejection, reject
-from harness.goldgate import GateReport
+from harness.goldgate import NO_ORACLE, GateReport, OracleNote
 from harness.grade import Required
 from harness.manifest import Commit, Environment, Lock, Manifest
 
@@ -33,9 +34,10 @@ MANIFEST = Manifest(
     environments=(Environment("env-1", "3.11", ("a-1-py3-none-any.whl",), {}, Lock("newest", None)),),
     test_command=("pytest",), test_scope="affected", commits=(_commit("b"), _commit("a")),
 )  # fmt: skip
+ORACLE = OracleNote("f" * 64, 12, 7, "")
 PASSED = GateVerdict(None, "1 fail-to-pass tests", REQUIRED, frozenset({"t.py::test_odd"}), 20.0)
 REPORTS = (
-    GateReport(_commit("b"), PASSED, ("t.py",), "e" * 32, 6, 9.0, 8.0, "static"),
+    GateReport(_commit("b"), PASSED, ("t.py",), "e" * 32, 6, 9.0, 8.0, "static", "failed", ORACLE),
     GateReport(_commit("a"), reject(Rejection.NO_F2P, "all pass"), (), "e" * 32, 2, 3.0, 2.0),
 )
 
@@ -55,6 +57,7 @@ def test_commits_come_back_in_manifest_order_with_what_the_gate_found(curated: C
     assert (first.sha, first.state, first.required, first.test_files) == ("b" * 40, "validated", REQUIRED, ("t.py",))
     assert first.limit_s == 100.0
     assert (second.sha, second.state, second.reason, second.detail) == ("a" * 40, "rejected", "no_f2p", "all pass")
+    assert (first.oracle, second.oracle) == (ORACLE, NO_ORACLE)
 
 
 def test_the_summary_counts_commits_by_package(curated: CuratedStore) -> None:
@@ -87,6 +90,27 @@ def test_a_sequence_is_written_once(curated: CuratedStore) -> None:
     with pytest.raises(sqlite3.IntegrityError):
         curated.add_package(MANIFEST, DIGEST, REPORTS)
     assert len(curated.summary()) == 1
+
+
+def test_a_package_keeps_how_it_came_in(curated: CuratedStore) -> None:
+    """Signer, fingerprint and overrides are with the package, its decisions in the same transaction."""
+    decision = Decision("integrate", "abacus-1", "integrated", "signed by alice", {"manifest_sha256": DIGEST})
+    curated.add_package(MANIFEST, DIGEST, REPORTS, Entry("alice", "SHA256:x", ("a" * 64,), (decision,)))
+    row = curated.package("abacus-1")
+    assert (row["signer"], row["fingerprint"], row["overrides"]) == ("alice", "SHA256:x", ["a" * 64])
+    [summary] = curated.summary()
+    assert (summary["signer"], summary["overrides"]) == ("alice", ["a" * 64])
+    assert [made["reason"] for made in curated.decisions("integrate", "abacus-1")] == ["signed by alice"]
+    assert curated.integrated("abacus") == {1: DIGEST}
+    assert (curated.has_manifest(DIGEST), curated.has_manifest("e" * 64)) == (True, False)
+
+
+def test_a_package_that_cannot_be_written_leaves_no_decision(curated: CuratedStore) -> None:
+    """What did not come in was not decided."""
+    decision = Decision("integrate", "abacus-1", "integrated", "every check passed")
+    with pytest.raises(sqlite3.IntegrityError):
+        curated.add_package(MANIFEST, DIGEST, (REPORTS[0], REPORTS[0]), Entry(decisions=(decision,)))
+    assert curated.decisions("integrate") == []
 
 
 def test_names_and_ids_resolve(curated: CuratedStore) -> None:

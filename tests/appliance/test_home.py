@@ -75,6 +75,9 @@ def test_settings_are_read(tmp_path: Path) -> None:
         ("[harness]\ngate_budget_s = nan", "harness.gate_budget_s must be a number"),
         ("[environments]\ncap_gib = -1", "environments.cap_gib must be above 0"),
         ("[environments]\ncap = 1", "unknown setting environments.cap"),
+        ("[trust]\nunsigned = 'Accept'", 'trust.unsigned must be "refuse" or "accept", found \'Accept\''),
+        ("[trust]\nunsigned = true", 'trust.unsigned must be "refuse" or "accept"'),
+        ("[trust]\nunsigned = ['accept']", 'trust.unsigned must be "refuse" or "accept"'),
         ("workers = 2", "'workers' is not a table"),
         ("[harness", "is not TOML"),
     ],
@@ -85,6 +88,13 @@ def test_a_setting_that_makes_no_sense_is_named(text: str, problem: str, tmp_pat
         open_home(_home(tmp_path, text))
     assert problem in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_taking_unsigned_packages_has_to_be_written_down(tmp_path: Path) -> None:
+    """Where nothing is said they are refused; only the one word takes them."""
+    assert open_home(_home(tmp_path)).config.unsigned == "refuse"
+    assert open_home(_home(tmp_path, '[trust]\nunsigned = "refuse"\n')).config.unsigned == "refuse"
+    assert open_home(_home(tmp_path, '[trust]\nunsigned = "accept"\n')).config.unsigned == "accept"
 
 
 def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
@@ -113,6 +123,9 @@ def test_everything_mutable_lies_below_the_home(tmp_path: Path) -> None:
         home.cache,
         home.incoming,
         home.quarantine,
+        home.allowed_signers,
+        home.revoked_keys,
+        home.watch_status,
     )
     assert all(place.is_relative_to(tmp_path) for place in places)
     assert len(set(places)) == len(places)

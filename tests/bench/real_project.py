@@ -28,7 +28,7 @@ def main() -> None:
     options = parser.parse_args()
     home = options.work / "home"
     home.mkdir(parents=True)
-    (home / "appliance.toml").write_text(f"[harness]\nworkers = {options.workers}\n")
+    (home / "appliance.toml").write_text(f'[harness]\nworkers = {options.workers}\n[trust]\nunsigned = "accept"\n')
     chosen = [word for name in ("since", "limit") if (value := getattr(options, name)) for word in (f"--{name}", value)]
     prepared = appliance(home, "package", "prepare", options.git_dir, "--out", str(options.work / "out"), *chosen)[-1]
     imported = appliance(home, "ingest", "import", prepared["package"])[-1]

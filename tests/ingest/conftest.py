@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from harness.envs.template import TemplateStore, Wheels
 from harness.goldgate import GateReport
-from harness.manifest import Manifest
+from harness.manifest import Manifest, manifest_bytes
 from ingest.importer import ImportReport, Shelves, import_package
+from ingest.policy import Policy, UnsignedPackages
 from tests.packages import PACKAGE_ID, build_package
 
 
@@ -27,6 +29,7 @@ class Desk:
     executor: Executor
     records: list[tuple[Manifest, tuple[GateReport, ...]]] = field(default_factory=list)
     progress: list[str] = field(default_factory=list)
+    policy: Policy = field(default_factory=lambda: Policy(unsigned=UnsignedPackages.ACCEPT))
 
     @property
     def shelves(self) -> Shelves:
@@ -35,11 +38,17 @@ class Desk:
             packages=self.root / "repo_packages", incoming=self.root / "incoming", quarantine=self.root / "quarantine",
             environments=self.environments, cache=self.root / "cache", environments_cap_bytes=20 << 30,
             latest_sequence=self.latest_sequence, integrate=self.integrate,
+            policy=replace(self.policy, integrated=self.integrated),
         )  # fmt: skip
 
     def latest_sequence(self, name: str) -> int:
         """Return the highest integrated sequence of a package name; 0 when there is none."""
         return max((manifest.sequence for manifest, _ in self.records if manifest.name == name), default=0)
+
+    def integrated(self, name: str) -> dict[int, str]:
+        """Return the integrated sequences of a package name, each with the digest of its manifest."""
+        mine = [manifest for manifest, _ in self.records if manifest.name == name]
+        return {manifest.sequence: hashlib.sha256(manifest_bytes(manifest)).hexdigest() for manifest in mine}
 
     def integrate(self, manifest: Manifest, reports: Sequence[GateReport]) -> None:
         """Keep a package as integrated."""
