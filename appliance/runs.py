@@ -6,14 +6,14 @@ skipped, and each record is one transaction. Killed at any instant, the same cal
 
 from __future__ import annotations
 
-import errno
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import Executor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -24,15 +24,22 @@ from appliance.store.raw import RawStore
 from evals.metrics import pass_at_k
 from harness.answerers.routes import RoutedAnswerers
 from harness.attempt import AttemptJob, run_attempt
+from harness.cachecap import collect
 from harness.errors import Failure
 from harness.flock import only_holder
 from harness.grade import Verdict, grade
+from harness.handout import QUEUED_PER_WORKER, Rules, hand_out
 from harness.manifest import MANIFEST_NAME, Commit, parse_manifest
+from harness.oracle.judge import confirmed
 from harness.record import AttemptRecord
+from harness.room import AnyRoom, Room, despite_full, is_full
 from harness.workbench import Places
 
-QUEUED_PER_WORKER = 2
 LOCK_NAME = "harness.lock"
+PATIENCE_S = 7_200.0
+"""What one attempt may take beside its runs, at the very most: answers, builds, further runs."""
+RUNS = 5
+"""Runs under the commit's own limit that one attempt makes at the very most."""
 
 
 @dataclass(frozen=True)
@@ -123,22 +130,28 @@ def _job(options: RunOptions, places: Places, commit: Commit, stored: StoredComm
         places=places, commit=commit, required=stored.required, test_files=stored.test_files, limit_s=stored.limit_s,
         answerers=options.answerers, routes=options.answerers.names(), answers_sha256=options.answerers.replay_sha256,
         attempt=number, seed=options.seed + number - 1, temperature=options.temperature, use_cache=options.use_cache,
+        oracle_sha256=stored.oracle.sha256,
     )  # fmt: skip
 
 
-def only_run(home: Home) -> AbstractContextManager[None]:
-    """Be the only run of a home, or raise Busy."""
-    return only_holder(home.var / LOCK_NAME, Busy("another `appliance harness run` is under way on this appliance"))
+@contextmanager
+def only_run(home: Home) -> Iterator[None]:
+    """Be the only run of a home, or raise Busy; the caches are brought below their cap first."""
+    with only_holder(home.var / LOCK_NAME, Busy("another `appliance harness run` is under way on this appliance")):
+        collect(home.cache, home.cache_cap_bytes)
+        yield
 
 
 def run_attempts(
-    jobs: list[AttemptJob], raw: RawStore, executor: Executor, workers: int
+    jobs: list[AttemptJob], raw: RawStore, executor: Executor, workers: int, *, room: Room | None = None
 ) -> Iterator[tuple[AttemptRecord | None, int]]:  # fmt: skip
     """Make the attempts that are not stored yet; yield each record with its id, None for a stored one.
 
-    When an attempt raises, what finished beside it is stored and yielded first: WorkerFailed, WorkerDied, or the
-    failure that it raised.
+    Without room nothing is handed out; what is under way finishes and is stored, and work goes on once there is
+    room. An attempt that meets a full disk is made again. When one raises, what finished beside it is stored and
+    yielded first: WorkerFailed, WorkerDied, WorkerStuck, or the failure that it raised.
     """
+    room = room or AnyRoom()
     todo = []
     for job in jobs:
         wanted, attempt_id = settle(raw, job)
@@ -146,24 +159,19 @@ def run_attempts(
             todo.append(wanted)
         else:
             yield None, attempt_id
-    waiting: dict[Future[AttemptRecord], AttemptJob] = {}
-    todo.reverse()
-    while todo or waiting:
-        while todo and len(waiting) < workers * QUEUED_PER_WORKER:
-            job = todo.pop()
-            waiting[_submitted(executor, job)] = job
-        done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-        failed: list[tuple[AttemptJob, BaseException]] = []
-        for future in done:
-            job = waiting.pop(future)
-            error = future.exception()
-            if error is None:
-                yield future.result(), raw.add(future.result())
-            else:
-                failed.append((job, error))
-        if failed:
-            job, error = failed[0]
-            raise _as_failure(job, error) from error
+    for ended in hand_out(executor, run_attempt, todo, Rules(workers * QUEUED_PER_WORKER, room, stuck_after_s(todo))):
+        for attempt in ended:
+            if attempt.result is not None:
+                yield attempt.result, despite_full(room, partial(raw.add, attempt.result))
+        for attempt in ended:
+            if attempt.error is not None:
+                raise _as_failure(attempt.job, attempt.error) from attempt.error
+
+
+def stuck_after_s(jobs: list[AttemptJob]) -> float:
+    """Return after how long an attempt that was handed out is surely stuck, those before it in the queue included."""
+    longest_s = max((job.limit_s for job in jobs), default=0.0)
+    return (QUEUED_PER_WORKER + 1) * (PATIENCE_S + RUNS * longest_s)
 
 
 def settle(raw: RawStore, job: AttemptJob) -> tuple[AttemptJob, int | None]:
@@ -176,16 +184,6 @@ def settle(raw: RawStore, job: AttemptJob) -> tuple[AttemptJob, int | None]:
     return job, None
 
 
-def _submitted(executor: Executor, job: AttemptJob) -> Future[AttemptRecord]:
-    """Hand a job out; a pool that is broken already is a failed attempt, so that finished ones come first."""
-    try:
-        return executor.submit(run_attempt, job)
-    except BrokenProcessPool as err:
-        refused: Future[AttemptRecord] = Future()
-        refused.set_exception(err)
-        return refused
-
-
 def _as_failure(job: AttemptJob, error: BaseException) -> BaseException:
     """Return what to raise for an attempt that gave no record."""
     what = f"attempt {job.attempt} at commit {job.commit.sha}"
@@ -193,7 +191,7 @@ def _as_failure(job: AttemptJob, error: BaseException) -> BaseException:
         return WorkerDied(f"a worker process was killed from outside, during {what} or one beside it")
     if isinstance(error, Failure) or not isinstance(error, Exception):
         return error
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if is_full(error):
         return error  # the command line knows a full disk
     return WorkerFailed(f"{what} ended with {type(error).__name__}: {error}")
 
@@ -217,7 +215,8 @@ def regrade(raw: RawStore, progress: Callable[[str], None]) -> Regraded:
             skipped += 1
             continue
         checked += 1
-        verdict = grade(stored.runs, stored.required, problem=stored.problem).verdict.value
+        judged = grade(stored.runs, stored.required, problem=stored.problem)
+        verdict = confirmed(judged, stored.oracle).verdict.value
         if verdict != stored.verdict:
             mismatches.append((stored.attempt_id, stored.verdict, verdict))
             progress(f"attempt {stored.attempt_id}: stored {stored.verdict}, evidence says {verdict}")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from harness.canaries import CanaryResult
+from harness.durable import keep_cached
 from harness.results import Outcome, RunResult, TestResult
 
 
@@ -40,16 +40,7 @@ class ResultCache:
         if not run.completed:
             return
         body = zlib.compress(json.dumps(asdict(run), sort_keys=True).encode())
-        path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fd, name = tempfile.mkstemp(dir=path.parent)
-        try:
-            with os.fdopen(fd, "wb") as stream:
-                stream.write(hashlib.sha256(body).digest() + body)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        keep_cached(self._path(key), hashlib.sha256(body).digest() + body)
 
     def _path(self, key: str) -> Path:
         return self.root / key[:2] / key
@@ -61,4 +52,5 @@ def run_from_document(doc: dict[str, Any]) -> RunResult:
         node: TestResult(node, Outcome(row["outcome"]), float(row["seconds"]), row["message"])
         for node, row in doc["tests"].items()
     }
-    return RunResult(**{**doc, "tests": tests})
+    canaries = tuple(CanaryResult(**row) for row in doc["canaries"])
+    return RunResult(**{**doc, "tests": tests, "canaries": canaries})

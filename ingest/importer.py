@@ -1,63 +1,58 @@
 """Import a package: copy in once, check, gate every commit, integrate at one stroke, or quarantine.
 
 A package is either integrated (files in place, then one database transaction) or quarantined with
-its reason; a crash in between leaves a staging directory that the next import sweeps away.
+its reason; a crash in between leaves a staging directory that the next import sweeps away. Every
+phase waits for room on the disk before it starts, and one that meets a full disk is done again.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
-import re
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, as_completed
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.durable import sync_directory, write_whole
 from harness.envs.template import TemplateStore
 from harness.errors import DiskFull, Failure
 from harness.flock import only_holder
 from harness.gate import Rejection, reject
 from harness.goldgate import GateJob, GateReport, run_gate
+from harness.handout import QUEUED_PER_WORKER, Rules, hand_out
 from harness.manifest import Manifest
+from harness.room import despite_full, is_full, wait_for
 from harness.workbench import Places
 from ingest.checks.candidate import Candidate
 from ingest.checks.table import first_findings
 from ingest.errors import AlreadyImporting, PackageMissing
 from ingest.findings import Finding
 from ingest.inspect import printable
-from ingest.policy import Policy
+from ingest.shelves import (
+    QUARANTINE_NAME,
+    Shelves,
+    put_in_place,
+    put_in_quarantine,
+    quarantine_place,
+    staging,
+)
 from ingest.staging import Staged, copy_in
+from ingest.survey import survey
 
-QUARANTINE_NAME = "quarantine.json"
+__all__ = ["QUARANTINE_NAME", "ImportReport", "Shelves", "gate_commit", "import_package"]
+
+WORKERS = 2
+"""Commits gated at the same time, if nobody says otherwise."""
+GATE_PATIENCE_S = 3_600.0
+"""What the gate may take for one commit beside its budget, at the very most: builds, git, the last run."""
 _SPARE_BYTES = 1 << 20
-_NAME_CHARACTERS = 64
 _DETAIL_CHARACTERS = 1_000
-
-
-@dataclass(frozen=True)
-class Shelves:
-    """The directories and the record keeping that an import works with."""
-
-    packages: Path
-    incoming: Path
-    quarantine: Path
-    environments: Path
-    cache: Path
-    environments_cap_bytes: int
-    latest_sequence: Callable[[str], int]
-    """Package name to its highest integrated sequence; 0 when there is none."""
-    integrate: Callable[[Manifest, Sequence[GateReport]], None]
-    """Write the package to the database; called when its files are in place."""
-    policy: Policy = field(default_factory=Policy)
 
 
 @dataclass
@@ -112,24 +107,34 @@ class ImportReport:
 
 def import_package(
     source: Path, shelves: Shelves, executor: Executor, *, gate_budget_s: float, progress: Callable[[str], None],
-    dry_run: bool = False,
+    dry_run: bool = False, workers: int = WORKERS,
 ) -> ImportReport:  # fmt: skip
     """Import the package in `source`; raises only when the package itself was not judged."""
     if not source.is_dir():
         raise PackageMissing(f"{source} is not a directory")
     shelves.incoming.mkdir(parents=True, exist_ok=True)
     with only_holder(shelves.incoming / ".lock", AlreadyImporting("another import is running on this appliance")):
-        _sweep(shelves)
-        stage = Path(tempfile.mkdtemp(prefix="import-", dir=shelves.incoming))
+        wait_for(shelves.room)
         try:
-            job = _Import(source, shelves, stage, executor=executor, gate_budget_s=gate_budget_s, progress=progress)
-            return job.run(dry_run=dry_run)
+            with staging(shelves) as stage:
+                rules = Rules(
+                    workers * QUEUED_PER_WORKER, shelves.room,
+                    (QUEUED_PER_WORKER + 1) * (GATE_PATIENCE_S + gate_budget_s),
+                )  # fmt: skip
+                job = _Import(
+                    source,
+                    shelves,
+                    stage,
+                    executor=executor,
+                    rules=rules,
+                    gate_budget_s=gate_budget_s,
+                    progress=progress,
+                )
+                return job.run(dry_run=dry_run)
         except OSError as err:
-            if err.errno in {errno.ENOSPC, errno.EDQUOT}:
+            if is_full(err):
                 raise DiskFull(f"this machine's disk is full: {err}") from err
             raise
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
 
 
 def gate_commit(job: GateJob) -> GateReport:
@@ -142,7 +147,7 @@ def gate_commit(job: GateJob) -> GateReport:
     except Failure:
         raise
     except Exception as err:
-        if isinstance(err, OSError) and err.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if is_full(err):
             raise
         words = printable(f"internal error: {type(err).__name__}: {err}")
         return GateReport(job.commit, reject(Rejection.GOLD_FAILS, words[:_DETAIL_CHARACTERS]), (), "", 0, 0.0, 0.0)
@@ -152,48 +157,66 @@ class _Import:
     """One package on its way in."""
 
     def __init__(
-        self, source: Path, shelves: Shelves, stage: Path, *, executor: Executor, gate_budget_s: float,
+        self, source: Path, shelves: Shelves, stage: Path, *, executor: Executor, rules: Rules, gate_budget_s: float,
         progress: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.source, self.shelves, self.executor, self.stage = source, shelves, executor, stage
-        self.gate_budget_s, self.progress = gate_budget_s, progress
+        self.rules, self.gate_budget_s, self.progress = rules, gate_budget_s, progress
         self.report = ImportReport(package=source.name, state="")
+        self.is_doubted = False
 
     def run(self, *, dry_run: bool) -> ImportReport:
-        candidate = self.checked()
-        if self.report.findings:
-            if dry_run:
-                self.report.state = "checked"
-                return self.report
-            return self.quarantined()
-        manifest = candidate.known
-        self.report.package = manifest.package_id
+        room = self.shelves.room
+        candidate = despite_full(room, self.checked)
+        if candidate.manifest is not None and not self.report.findings:
+            self.report.package = candidate.manifest.package_id
         if dry_run:
             self.report.state = "checked"
-            return self.report
-        self.shelve_copy(candidate)
-        self.gate(candidate)
-        self.integrate(manifest)
+        elif self.report.findings:
+            self.quarantine()
+        else:
+            self.shelve_copy(candidate)
+            self.gate(candidate)
+            self.integrate(candidate.known)
         return self.report
 
     def checked(self) -> Candidate:
+        package = self.stage / "package"
+        shutil.rmtree(package, ignore_errors=True)  # of a try that met a full disk
+        wait_for(self.shelves.room, self.coming_bytes())
         self.progress(f"copying {self.source.name}")
         with self.timed("copy"):
-            staged = copy_in(self.source, self.stage / "package")
+            staged = copy_in(self.source, package)
         self.check_room(staged)
         self.progress(f"checking {len(staged.files)} files")
         with self.timed("check"):
             templates = TemplateStore(self.shelves.environments, cap_bytes=self.shelves.environments_cap_bytes)
             candidate = Candidate(staged, templates, self.shelves.latest_sequence, self.shelves.policy)
             self.report.failed_check, self.report.findings = first_findings(candidate)
+        if self.report.findings and self.may_be_the_disk(staged):
+            raise DiskFull("this machine's disk filled up under the checks; they say nothing about the package")
         return candidate
+
+    def coming_bytes(self) -> int:
+        """Return what a copy will take; nothing of a package that is refused for its size."""
+        seen = survey(self.source)
+        return 0 if seen.too_much else seen.bytes
 
     def check_room(self, staged: Staged) -> None:
         """Stop before git meets the full disk: what it says then looks like a fault of the package."""
-        needed = _SPARE_BYTES + sum(entry.bytes for path, entry in staged.files.items() if path.startswith("repo/"))
+        needed = _bytes_for_git(staged)
+        wait_for(self.shelves.room, needed)
         free = shutil.disk_usage(self.stage).free
         if free < needed:
             raise DiskFull(f"{needed} bytes are needed to take the repository in, {free} are free")
+
+    def may_be_the_disk(self, staged: Staged) -> bool:
+        """Return whether a full disk may have made the findings: it is full now, or git says so for the first time."""
+        if shutil.disk_usage(self.stage).free < _bytes_for_git(staged):
+            return True
+        is_said = any(os.strerror(errno.ENOSPC) in finding.found for finding in self.report.findings)
+        is_new, self.is_doubted = is_said and not self.is_doubted, is_said  # a package can say it, too
+        return is_new
 
     def shelve_copy(self, candidate: Candidate) -> None:
         """Put the staged package into the shape of an integrated one: our bare repository as repo/."""
@@ -201,8 +224,7 @@ class _Import:
         if candidate.repo is not None:
             shutil.rmtree(package / "repo")
             candidate.repo.rename(package / "repo")
-        final = self.stage / candidate.known.package_id
-        package.rename(final)
+        package.rename(self.stage / candidate.known.package_id)
 
     def gate(self, candidate: Candidate) -> None:
         manifest = candidate.known
@@ -211,52 +233,38 @@ class _Import:
             self.shelves.environments_cap_bytes,
         )  # fmt: skip
         reports: dict[str, GateReport] = {}
-        jobs = {}
+        jobs = []
+        for commit in manifest.commits:
+            missing = candidate.python_missing.get(commit.environment)
+            if missing is None:
+                jobs.append(GateJob(places, commit, self.gate_budget_s))
+            else:
+                reports[commit.sha] = GateReport(commit, reject(Rejection.PYTHON_MISSING, missing), (), "", 0, 0.0, 0.0)
         with self.timed("gate"):
-            for commit in manifest.commits:
-                missing = candidate.python_missing.get(commit.environment)
-                if missing is not None:
-                    reports[commit.sha] = GateReport(
-                        commit, reject(Rejection.PYTHON_MISSING, missing), (), "", 0, 0.0, 0.0
-                    )
-                else:
-                    jobs[self.executor.submit(gate_commit, GateJob(places, commit, self.gate_budget_s))] = commit
-            for future in as_completed(jobs):
-                report = future.result()
-                reports[report.commit.sha] = report
-                self.progress(_gate_line(report, len(reports), len(manifest.commits)))
+            for ended in hand_out(self.executor, gate_commit, jobs, self.rules):
+                for gated in ended:
+                    if gated.result is None:
+                        raise gated.error or AssertionError("a job ends with a result or an error")
+                    reports[gated.job.commit.sha] = gated.result
+                    self.progress(_gate_line(gated.result, len(reports), len(manifest.commits)))
         self.report.gates = [reports[commit.sha] for commit in manifest.commits]
 
     def integrate(self, manifest: Manifest) -> None:
         """Files first, durable and in place; then the one transaction that makes them count."""
         with self.timed("integrate"):
-            staged, final = self.stage / manifest.package_id, self.shelves.packages / manifest.package_id
-            self.shelves.packages.mkdir(parents=True, exist_ok=True)
-            if final.exists():  # left by a crash between rename and transaction: without a row it is nothing
-                shutil.rmtree(final)
-            os.sync()
-            staged.rename(final)
-            sync_directory(self.shelves.packages)
-            self.shelves.integrate(manifest, self.report.gates)
+            staged = self.stage / manifest.package_id
+            despite_full(self.shelves.room, partial(put_in_place, self.stage, staged, self.shelves))
+            despite_full(self.shelves.room, partial(self.shelves.integrate, manifest, self.report.gates))
         self.report.state = "integrated"
 
-    def quarantined(self) -> ImportReport:
-        """Keep the package with its reason; the reason is there first, whole and durable."""
+    def quarantine(self) -> None:
+        """Keep the package with its reason."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        self.shelves.quarantine.mkdir(parents=True, exist_ok=True)
-        name = re.sub(r"[^A-Za-z0-9._-]", "_", self.source.name)[:_NAME_CHARACTERS]
-        target = Path(tempfile.mkdtemp(prefix=f"{name}-{stamp}-", dir=self.shelves.quarantine))
-        self.report.state, self.report.quarantine = "quarantined", str(target)
+        place = quarantine_place(self.shelves, self.source.name, stamp)
+        self.report.state, self.report.quarantine = "quarantined", str(place)
         document = {"at": stamp, "source": printable(str(self.source)), **self.report.as_dict()}
-        try:
-            write_whole(target / QUARANTINE_NAME, json.dumps(document, indent=1, sort_keys=True).encode())
-            (self.stage / "package").rename(target / "package")
-        except BaseException:
-            shutil.rmtree(target, ignore_errors=True)
-            raise
-        sync_directory(target)
-        sync_directory(self.shelves.quarantine)
-        return self.report
+        keep = partial(put_in_quarantine, self.stage, self.stage / "package", place, document)
+        despite_full(self.shelves.room, keep)
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -267,10 +275,9 @@ class _Import:
             self.report.seconds[phase] = time.monotonic() - started
 
 
-def _sweep(shelves: Shelves) -> None:
-    """Remove what an interrupted import left behind; only called while holding the import lock."""
-    for leftover in shelves.incoming.glob("import-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+def _bytes_for_git(staged: Staged) -> int:
+    """Return the room that taking the repository in needs."""
+    return _SPARE_BYTES + sum(entry.bytes for path, entry in staged.files.items() if path.startswith("repo/"))
 
 
 def _gate_line(report: GateReport, done: int, total: int) -> str:

@@ -9,15 +9,14 @@ format or another Python, is computed again and replaced.
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from harness.durable import keep_cached
 from harness.index.syntax import Import, ModuleFacts, Symbol, analyse, source_text
 from harness.index.terms import count_terms
 
@@ -101,15 +100,7 @@ class FactsCache:
         file = self._file(blob)
         if file is None:
             return
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".new-")
-        try:
-            with os.fdopen(handle, "wb") as out:
-                out.write(_document(facts))
-            Path(temporary).replace(file)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        keep_cached(file, _document(facts))
 
 
 def _analyse_bytes(data: bytes) -> ModuleFacts:

@@ -7,7 +7,6 @@ half-written one can never be taken for a package. Existing packages are never t
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import time
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
+from harness.durable import sync_directory, sync_files
 from harness.manifest import MANIFEST_NAME, FileEntry, Manifest, manifest_bytes, parse_manifest
 from ingest.errors import PackageExists
 
@@ -86,24 +86,14 @@ def publish(directory: Path, manifest: Manifest, out: Path) -> Path:
     parse_manifest(document)
     (directory / MANIFEST_NAME).write_bytes(document)
     directory.chmod(0o755)
-    for path in directory.rglob("*"):
-        if path.is_file():
-            _flush(path)
+    sync_files(directory)
     target = out / manifest.package_id
     if target.exists():
         raise PackageExists(f"{target} is already there")
     directory.rename(target)
-    _flush(out)
+    sync_directory(out)
     return target
 
 
 def _children(out: Path) -> list[Path]:
     return list(out.iterdir()) if out.is_dir() else []
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

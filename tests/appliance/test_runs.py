@@ -16,11 +16,12 @@ import pytest
 from appliance.errors import Busy, ManifestChanged, NotFound, WorkerDied, WorkerFailed
 from appliance.home import Home, open_home
 from appliance.pool import worker_pool
-from appliance.runs import RunOptions, RunSummary, only_run, plan_jobs, regrade, run_attempts, settle
+from appliance.runs import RunOptions, RunSummary, only_run, plan_jobs, regrade, run_attempts, settle, stuck_after_s
 from appliance.store.curated import CuratedStore
 from appliance.store.raw import RawStore
 from harness.answerers.routes import make_routes
 from harness.attempt import AttemptJob
+from harness.durable import NEW_PREFIX
 from harness.errors import DiskFull
 from harness.grade import Verdict
 from harness.manifest import MANIFEST_NAME
@@ -204,6 +205,24 @@ def test_there_is_one_run_at_a_time(home: Home) -> None:
         pass
     with only_run(home):
         pass
+
+
+def test_a_run_sweeps_what_killed_writers_left_in_the_caches(home: Home) -> None:
+    """Half-written files that nobody writes any more are gone when a run begins; entries are not."""
+    litter, entry = home.cache / "results" / f"{NEW_PREFIX}dead", home.cache / "results" / "entry"
+    for path in (litter, entry):
+        path.write_bytes(b"x")
+        os.utime(path, (0, 0))
+    with only_run(home):
+        assert (litter.exists(), entry.exists()) == (False, True)
+    entry.unlink()
+
+
+def test_the_limit_for_stuck_attempts_leaves_room_for_the_queue(home: Home, curated: CuratedStore) -> None:
+    """It is far above what attempts may take by their own limits, and is there when there is nothing to do."""
+    jobs = plan_jobs(home, curated, _options())
+    assert stuck_after_s(jobs) > 3 * 5 * max(job.limit_s for job in jobs)
+    assert stuck_after_s([]) > 3600
 
 
 def test_a_manifest_that_was_changed_after_the_gate_is_refused(gold_copy: Path) -> None:
