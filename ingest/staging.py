@@ -1,30 +1,36 @@
-"""Copy a package in once: regular files only, hashed while they are read.
+"""Copy a package in once: what the survey of the medium lists, hashed while it is read.
 
 Everything after this works on the copy, so a stick that changes or vanishes meanwhile changes
-nothing. Files are opened without following links and without blocking; what is not a regular file
-is reported, not opened. Not protected against: a file system driver that misbehaves.
+nothing. Files are opened without following links and without blocking, and no more is read of one
+than the survey saw; what the survey refuses is not opened. Modes, owners and times stay behind, so
+that hooks arrive as bytes that nobody can execute.
+
+All of it is flushed to the disk at once, at the end: with one `fsync` per file the disk would wait
+for each in turn. Not protected against: a file system driver that misbehaves.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
-import stat
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.durable import sync_tree
 from harness.errors import DiskFull
-from harness.manifest import MANIFEST_NAME, SIGNATURE_NAME, FileEntry
+from harness.manifest import FileEntry
 from ingest.errors import CopyFailed
 from ingest.findings import Finding
+from ingest.inspect import printable
+from ingest.medium import NotRegular, directory_fd, open_regular
+from ingest.survey import Bounds, survey
 
 CHUNK = 1 << 20
-MAX_FILES = 200_000
-_TOP_FILES = {MANIFEST_NAME, SIGNATURE_NAME}
-_TOP_DIRS = {"repo", "packages"}
+_BLOCK_BYTES = 4096
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True)
@@ -38,74 +44,62 @@ class Staged:
     """What could not or must not be copied."""
 
 
-def copy_in(source: Path, target: Path) -> Staged:
-    """Copy a package directory; CopyFailed when the medium fails under the copy, DiskFull when the disk is full."""
-    files: dict[str, FileEntry] = {}
-    findings: list[Finding] = []
+def copy_in(source: Path, target: Path, bounds: Bounds | None = None) -> Staged:
+    """Copy a package directory; what must not be copied is a finding, and past the bounds nothing is copied.
+
+    CopyFailed when the medium fails or changes under the copy, DiskFull when this machine's disk is
+    full or would be.
+    """
+    seen = survey(source, bounds)
     target.mkdir(parents=True, exist_ok=True)  # also for a package that holds nothing
-    for relative in _walk(source, findings):
-        out = target / relative
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            files[relative] = _copy_file(source / relative, out)
-        except OSError as err:
-            if err.errno == errno.ENOSPC:
-                raise DiskFull(f"this machine's disk is full while copying {relative}") from err
-            raise CopyFailed(f"{relative} cannot be read: {err.strerror}") from err
-    sync_tree(target)
-    return Staged(target, files, tuple(findings))
+    if seen.too_much:
+        return Staged(target, {}, seen.findings)
+    needed = sum(-(-size // _BLOCK_BYTES) * _BLOCK_BYTES for size in seen.files.values())
+    free = shutil.disk_usage(target).free
+    if needed > free:
+        raise DiskFull(f"{needed} bytes are needed to copy the package, {free} are free")
+    files: dict[str, FileEntry] = {}
+    with directory_fd(source) as root:
+        for relative, size in seen.files.items():
+            files[relative] = _copy(root, relative, size, target / relative)
+    flush(target)
+    return Staged(target, files, seen.findings)
 
 
-def _walk(source: Path, findings: list[Finding]) -> list[str]:
-    """Return the relative paths of regular files; everything else becomes a finding."""
-    found: list[str] = []
-    folders = [""]
-    while folders:
-        folder = folders.pop()
-        try:
-            entries = sorted(os.scandir(source / folder), key=lambda entry: entry.name)
-        except OSError as err:
-            raise CopyFailed(f"{source / folder} cannot be listed: {err.strerror}") from err
-        for entry in entries:
-            relative = f"{folder}{entry.name}"
-            mode = entry.stat(follow_symlinks=False).st_mode
-            top = relative.split("/", 1)[0]
-            if folder == "" and not (entry.name in _TOP_FILES or (top in _TOP_DIRS and stat.S_ISDIR(mode))):
-                findings.append(_unexpected(relative, mode))
-            elif stat.S_ISDIR(mode):
-                folders.append(f"{relative}/")
-            elif stat.S_ISREG(mode):
-                found.append(relative)
-            else:
-                findings.append(_unexpected(relative, mode))
-            if len(found) > MAX_FILES:
-                raise CopyFailed(f"the package holds more than {MAX_FILES} files")
-    return sorted(found)
+def flush(directory: Path) -> None:
+    """Write everything to the disk that holds a directory: contents, names, and errors as OSError."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.syncfs(fd) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(directory))
+    finally:
+        os.close(fd)
 
 
-def _unexpected(relative: str, mode: int) -> Finding:
-    kind = {
-        stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket",
-        stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFDIR: "a directory",
-    }.get(stat.S_IFMT(mode), "a file")  # fmt: skip
-    return Finding(
-        code="UNEXPECTED_FILE", file=relative, expected="manifest.json, manifest.json.sig, repo/ and packages/ only, "
-        "regular files", found=kind, next_step="Prepare the package again; copy nothing else into its directory.",
-    )  # fmt: skip
+def _copy(root: int, relative: str, size: int, out: Path) -> FileEntry:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return _copy_file(root, relative, size, out)
+    except NotRegular as err:
+        raise CopyFailed(f"{printable(relative)} changed while it was copied: {err}") from err
+    except OSError as err:
+        if err.errno in _FULL:
+            raise DiskFull(f"this machine's disk is full while copying {printable(relative)}") from err
+        raise CopyFailed(f"{printable(relative)} cannot be read: {err.strerror}") from err
 
 
-def _copy_file(source: Path, target: Path) -> FileEntry:
+def _copy_file(root: int, relative: str, size: int, out: Path) -> FileEntry:
+    """Copy exactly the bytes that the survey saw; a file that is shorter or longer by now is another one."""
     hasher = hashlib.sha256()
-    size = 0
-    fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(fd, "rb") as read:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file any more")
-        with target.open("xb") as write:
-            while data := read.read(CHUNK):
-                hasher.update(data)
-                write.write(data)
-                size += len(data)
-            write.flush()
-            os.fsync(write.fileno())
+    left = size
+    with os.fdopen(open_regular(root, relative), "rb", buffering=0) as read, out.open("xb") as write:
+        while left and (data := read.read(min(CHUNK, left))):
+            hasher.update(data)
+            write.write(data)
+            left -= len(data)
+        if left or read.read(1):
+            change = f"{size - left} of {size} bytes are left of it" if left else f"it grew beyond {size} bytes"
+            raise CopyFailed(f"{printable(relative)} changed while it was copied: {change}")
     return FileEntry(hasher.hexdigest(), size)

@@ -10,7 +10,7 @@ from appliance.cli.output import emit, json_option
 @click.command("doctor")
 @json_option
 def command(as_json: bool) -> int:
-    """Try real escapes from the sandbox and look over this machine; change nothing.
+    """Try real escapes from the sandbox and look over this machine.
 
     Exit status: 0 all is well, 3 with warnings, 14 untrusted code is refused until a FAIL is mended.
 

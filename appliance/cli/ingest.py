@@ -17,7 +17,7 @@ HEX_DIGITS = 64
 
 @click.group()
 def group() -> None:
-    """Bring packages in: import, list, show."""
+    """Bring packages in: import, watch, relay, allow, list, show."""
 
 
 @group.command("import")

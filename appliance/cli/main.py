@@ -24,7 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "package": ("appliance.cli.package:group", "Prepare, sign, verify and inspect repo packages."),
     "ingest": ("appliance.cli.ingest:group", "Bring packages in: import, watch, relay, allow, list, show."),
     "harness": ("appliance.cli.harness:group", "Attempt commits, show and regrade the evidence."),
-    "doctor": ("appliance.cli.doctor:command", "Try the isolation, look over this machine, say what to do."),
+    "doctor": ("appliance.cli.doctor:command", "Try real escapes from the sandbox and look over this machine."),
     "status": ("appliance.cli.status:command", "Say in a few lines what is here and what to do next."),
     "demo": ("appliance.cli.demo:command", "Prepare, import and attempt the sample packages."),
 }
@@ -68,6 +68,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its status."""
+    os.umask(0o022)  # what is mounted into a sandbox must be readable by the user of the run
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops us gets the clean way out
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 

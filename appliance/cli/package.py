@@ -17,7 +17,7 @@ NOTE_CHARS = 90
 
 @click.group()
 def group() -> None:
-    """Prepare and inspect repo packages (connected side)."""
+    """Prepare, sign, verify and inspect repo packages."""
 
 
 @group.command("prepare")

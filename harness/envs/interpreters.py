@@ -58,10 +58,10 @@ def _places(minor: str) -> Iterator[Path]:
     on_path = shutil.which(f"python{minor}")
     if on_path and "shims" not in on_path:
         yield Path(on_path)
-    if pyenv.is_dir():
+    if os.access(pyenv, os.R_OK | os.X_OK):
         yield from sorted(pyenv.glob(f"{minor}.*/bin/python{minor}"), reverse=True)
     uv_home = Path(os.environ.get("UV_PYTHON_INSTALL_DIR", Path.home() / ".local/share/uv/python"))
-    if uv_home.is_dir():
+    if os.access(uv_home, os.R_OK | os.X_OK):
         yield from sorted(uv_home.glob(f"cpython-{minor}.*/bin/python{minor}"), reverse=True)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import PurePosixPath
@@ -93,8 +93,14 @@ def isolated(sandbox: Sandbox, channels: Channels, *, uid: int | None, groups: S
     if uid is None:
         line = [*limited, "--", *inner, *info, "--", _PRLIMIT, processes, "--"]
     else:
-        line = [*_small_world(bwrap, sandbox), *info, "--", *_become(uid), *limited, processes, "--", *inner, "--"]
+        world = _small_world(bwrap, sandbox.sources, sandbox.writable.values())
+        line = [*world, *info, "--", *_become(uid), *limited, processes, "--", *inner, "--"]
     return [*_joined(groups), *line, *sandbox.command]
+
+
+def given_up(sources: Sequence[str], uid: int | None) -> list[str]:
+    """Return what to put before a command that reads these paths, so that it is not run as root."""
+    return [] if uid is None else [*_small_world(bwrap_path(), sources, ()), "--", *_become(uid)]
 
 
 def _joined(groups: Sequence[str]) -> list[str]:
@@ -104,13 +110,13 @@ def _joined(groups: Sequence[str]) -> list[str]:
     return ["/bin/sh", "-c", "\n".join([*joins, 'exec "$@"']), "sh"]
 
 
-def _small_world(bwrap: str, sandbox: Sandbox) -> list[str]:
+def _small_world(bwrap: str, mounted: Sequence[str], writable: Collection[str]) -> list[str]:
     """Return the first bubblewrap, run by root: mounts lie at their own paths, below directories all may pass.
 
     Its pid namespace ties the run to us: only its first process, root like its parent, gets the signal
     by which --die-with-parent works; with that process everything in it ends.
     """
-    sources = sorted(dict.fromkeys([bwrap, *sandbox.sources]))  # a directory comes before what lies in it
+    sources = sorted(dict.fromkeys([bwrap, *mounted]))  # a directory comes before what lies in it
     above = {str(parent) for source in sources for parent in PurePosixPath(source).parents}
     command = [
         bwrap, "--unshare-pid", "--die-with-parent", "--cap-drop", "ALL", *_needed(_CAPABILITIES), *_system(),
@@ -121,7 +127,7 @@ def _small_world(bwrap: str, sandbox: Sandbox) -> list[str]:
             command += ["--dir", directory]
     for source in sources:
         if not _is_below(source, ("/usr",)):
-            command += ["--bind" if source in sandbox.writable.values() else "--ro-bind", source, source]
+            command += ["--bind" if source in writable else "--ro-bind", source, source]
     return [*command, "--chdir", "/"]
 
 

@@ -10,6 +10,8 @@ from harness.testrun import parse_test_command
 from ingest.checks.candidate import AGAIN, Candidate
 from ingest.errors import AlreadyIntegrated
 from ingest.findings import Finding
+from ingest.policy import Standing, standing
+from ingest.survey import WHEELS
 
 
 def check_medium(candidate: Candidate) -> Iterator[Finding]:
@@ -30,16 +32,32 @@ def check_manifest(candidate: Candidate) -> Iterator[Finding]:
 
 
 def check_sequence(candidate: Candidate) -> Iterator[Finding]:
-    """Stop at a package that is here already, or is older than what is here; AlreadyIntegrated says so."""
-    manifest = candidate.known
-    latest = candidate.latest_sequence(manifest.name)
-    if manifest.sequence <= latest:
-        raise AlreadyIntegrated(f"{manifest.package_id}: sequence {latest} of {manifest.name} is integrated")
-    yield from ()
+    """Find a sequence that is taken or older than what is here; AlreadyIntegrated when it is this very package."""
+    manifest, policy = candidate.known, candidate.policy
+    digest = candidate.staged.files[MANIFEST_NAME].sha256
+    integrated = policy.integrated(manifest.name)
+    latest = max(candidate.latest_sequence(manifest.name), *integrated, 0)
+    match standing(manifest.sequence, digest, integrated, latest):
+        case Standing.SAME:
+            raise AlreadyIntegrated(f"{manifest.package_id}: this very manifest is integrated")
+        case Standing.REUSED:
+            yield Finding(
+                "SEQUENCE_REUSED", MANIFEST_NAME, f"manifest {integrated[manifest.sequence]}, which is integrated as "
+                f"{manifest.package_id}", f"another manifest, {digest}, under the same number", "Ask who made it: two "
+                "different packages carry one number. A genuine one gets a new number: package prepare --sequence.",
+            )  # fmt: skip
+        case Standing.OLDER if policy.accept_older:
+            policy.acts.is_older = True
+        case Standing.OLDER:
+            yield Finding(
+                "REPLAY", MANIFEST_NAME, f"a sequence of {manifest.name} above {latest}, the newest that is here",
+                f"sequence {manifest.sequence}", "Bring the newest package; if this old one is meant: appliance ingest "
+                "import DIR --accept-older --reason TEXT",
+            )  # fmt: skip
 
 
 def check_files(candidate: Candidate) -> Iterator[Finding]:
-    """Find files that are missing, changed or not listed."""
+    """Find files that are missing, changed or not listed, and listed ones that the format has no place for."""
     found = {path: entry for path, entry in candidate.staged.files.items() if "/" in path}
     listed = candidate.known.files
     for path in sorted(set(listed) - set(found)):
@@ -47,6 +65,8 @@ def check_files(candidate: Candidate) -> Iterator[Finding]:
     for path in sorted(set(found) - set(listed)):
         yield Finding("FILE_UNLISTED", path, "no such file", f"sha256 {found[path].sha256}", AGAIN)
     for path in sorted(set(found) & set(listed)):
+        if path.startswith(f"{WHEELS}/") and not path.endswith(".whl"):
+            yield Finding("UNEXPECTED_FILE", path, "wheels only", "another file", AGAIN)
         if found[path] != listed[path]:
             want, have = listed[path], found[path]
             yield Finding(

@@ -13,15 +13,21 @@ from ingest.checks.candidate import AGAIN, SHOWN_WORDS, Candidate, Check
 from ingest.checks.contents import check_files, check_manifest, check_medium, check_sequence
 from ingest.checks.environments import check_environments, check_resolution, check_test_command
 from ingest.checks.objects import check_commits, check_objects
+from ingest.checks.signature import check_signature
+from ingest.checks.trees import check_trees
+from ingest.checks.wheels import check_wheels
 from ingest.findings import Finding
 
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("medium", check_medium),
     ("manifest", check_manifest),
+    ("signature", check_signature),
     ("sequence", check_sequence),
     ("files", check_files),
     ("objects", check_objects),
     ("commits", check_commits),
+    ("trees", check_trees),
+    ("wheels", check_wheels),
     ("resolution", check_resolution),
     ("environments", check_environments),
     ("test command", check_test_command),

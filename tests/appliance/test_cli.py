@@ -36,12 +36,12 @@ def test_an_import_ends_with_one_document(import_report: tuple[Path, Done]) -> N
 def test_an_import_leaves_files_and_rows(imported: Path, good_package: Path) -> None:
     """The package's files are in place, and curated.db has its package, environment and commits."""
     shelf = imported / "repo_packages" / PACKAGE_ID
-    assert sorted(path.name for path in shelf.iterdir()) == ["manifest.json", "packages", "repo"]
+    assert sorted(path.name for path in shelf.iterdir()) == ["manifest.json", "oracle", "packages", "repo"]
     database = imported / "var" / "curated.db"
     digest = hashlib.sha256((good_package / "manifest.json").read_bytes()).hexdigest()
     assert query(database, "SELECT id, manifest_sha256 FROM packages") == [(PACKAGE_ID, digest)]
     assert query(database, "SELECT count(*) FROM environments") == [(1,)]
-    assert query(database, "SELECT DISTINCT state, gate_runs FROM commits") == [("validated", 6)]
+    assert query(database, "SELECT DISTINCT state, gate_runs FROM commits") == [("validated", 11)]
     assert list((imported / "var" / "incoming").glob("import-*")) == []
 
 

@@ -152,7 +152,7 @@ def test_an_unknown_verdict_is_refused(raw: RawStore) -> None:
     with pytest.raises(sqlite3.IntegrityError):
         raw.db.execute(
             "INSERT INTO attempts SELECT 9, 9, 'FINE', reason, f2p_passed, p2p_passed, failing, required, problem, patch_sha256, "
-            "tree_sha256, template_key, steps, alignment, limits, cached, red_flags FROM attempts"
+            "tree_sha256, template_key, steps, alignment, limits, cached, red_flags, NULL, NULL FROM attempts"
         )
 
 

@@ -20,13 +20,15 @@ from appliance.runs import RunOptions, RunSummary, only_run, plan_jobs, regrade,
 from appliance.store.curated import CuratedStore
 from appliance.store.raw import RawStore
 from harness.answerers.routes import make_routes
-from harness.attempt import AttemptJob
+from harness.attempt import AttemptJob, run_attempt
 from harness.durable import NEW_PREFIX
 from harness.errors import DiskFull
 from harness.grade import Verdict
 from harness.manifest import MANIFEST_NAME
+from harness.oracle.recording import Call, Evidence, OracleMissing, Recording, Replies, oracle_path
+from harness.results import Outcome
 from tests.appliance.conftest import COMMITS, Done
-from tests.appliance.test_raw import RECORD
+from tests.appliance.test_raw import RECORD, RUN
 from tests.packages import read_manifest
 
 
@@ -249,6 +251,47 @@ def test_grading_again_skips_what_never_ran(tmp_path: Path) -> None:
     assert (result.checked, result.skipped) == (2, 1)
     assert result.mismatches == ((attempt_id, "RESOLVED", "NOT_RESOLVED"),)
     assert lines == [f"attempt {attempt_id}: stored RESOLVED, evidence says NOT_RESOLVED"]
+
+
+def test_a_verdict_follows_from_the_oracle_as_well(tmp_path: Path) -> None:
+    """Tests that pass are RESOLVED only with the replies that the oracle expects."""
+    store = RawStore(tmp_path / "raw.db")
+    run = replace(RUN, tests={node: replace(RUN.tests[node], outcome=Outcome.PASSED) for node in RUN.tests})
+    resolved = replace(RECORD, runs=(run,), grade=replace(RECORD.grade, verdict=Verdict.RESOLVED))
+    right, wrong = evidence(3), evidence(4)
+    ids = [store.add(replace(resolved, key=key, oracle=oracle)) for key, oracle in (("a", right), ("b", wrong))]
+    result = regrade(store, [].append)
+    store.close()
+    assert (result.checked, result.mismatches) == (2, ((ids[1], "RESOLVED", "TAMPERED"),))
+
+
+def evidence(answer: int) -> Evidence:
+    """Return what an oracle was told that expects f() to give 3."""
+    do = {"op": "call", "name": "m:f", "args": [], "kwargs": []}
+    asked = Recording("a" * 40, (Call(0, do, {"value": 3, "changed": []}, "t.py::test_new"),))
+    told = {0: {"value": answer, "changed": []}}
+    replies = Replies(told, completed=True, returncode=0, timed_out=False, seconds=0.1)
+    return Evidence(asked.text, replies.text)
+
+
+def test_the_oracle_is_in_the_key(home: Home, curated: CuratedStore) -> None:
+    """The recorded oracle of a commit is part of what decides an attempt."""
+    [job] = plan_jobs(home, curated, _options(commits=1))
+    assert len(job.oracle_sha256) == 64
+    assert replace(job, oracle_sha256="").key != job.key
+
+
+def test_an_altered_oracle_stops_the_attempt(home: Home, curated: CuratedStore) -> None:
+    """A recording that is not the one that the gate wrote is no oracle."""
+    [job] = plan_jobs(home, curated, _options(commits=1))
+    path = oracle_path(job.places.package, job.commit.sha)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"value":', b'"value": ', 1))
+    try:
+        with pytest.raises(OracleMissing, match="digest"):
+            run_attempt(job)
+    finally:
+        path.write_bytes(whole)
 
 
 def test_a_summary_has_the_median_of_each_phase() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +16,13 @@ from harness.manifest import MANIFEST_NAME, Manifest
 from ingest.checks.candidate import Candidate
 from ingest.checks.table import CHECKS, first_findings
 from ingest.findings import Finding
+from ingest.policy import Policy, UnsignedPackages
 from ingest.staging import copy_in
+from tests.ingest.hostile_wheels import FILE_NAME, wheel
 from tests.packages import corrupt_pack, git, read_manifest, reseal
 
 ABSENT = "f" * 40
+TAKES_UNSIGNED = Policy(unsigned=UnsignedPackages.ACCEPT)
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def judge(tmp_path: Path, templates: TemplateStore) -> Callable[[Path], tuple[st
 
     def run(package: Path) -> tuple[str, list[Finding]]:
         staged = copy_in(package, tmp_path / "copy")
-        return first_findings(Candidate(staged, templates, lambda _: 0))
+        return first_findings(Candidate(staged, templates, lambda _: 0, TAKES_UNSIGNED))
 
     return run
 
@@ -200,14 +202,16 @@ def test_a_wheel_whose_dependency_is_missing_is_named(package: Path, judge: Judg
     assert "env-1" in finding.expected
 
 
-def test_a_wheel_that_cannot_be_unpacked_is_found_by_building(package: Path, judge: Judge) -> None:
-    """A wheel with the right metadata and a broken member resolves, but its environment is not built."""
-    wheel = next((package / "packages").glob("iniconfig*"))
-    _break_member(wheel, "iniconfig/__init__.py")
-    reseal(package)
+def test_a_wheel_that_cannot_be_installed_is_found_by_building(package: Path, judge: Judge) -> None:
+    """A well-formed wheel that the installer trips over is found by building its environment."""
+    (package / "packages" / FILE_NAME).write_bytes(wheel({"gift-1.0.dist-info/INSTALLER/x": b""}))
+    reseal(
+        package,
+        lambda m: replace(m, environments=(replace(m.environments[0], wheels=(*m.environments[0].wheels, FILE_NAME)),)),
+    )
     name, [finding] = judge(package)
     assert (name, finding.code) == ("environments", "ENV_BUILD")
-    assert "iniconfig" in finding.found
+    assert "gift" in finding.found
 
 
 def test_an_environment_without_pytest_cannot_run_the_test_command(package: Path, judge: Judge) -> None:
@@ -221,7 +225,7 @@ def test_an_environment_without_pytest_cannot_run_the_test_command(package: Path
 def test_a_missing_python_is_no_fault_of_the_package(package: Path, tmp_path: Path, templates: TemplateStore) -> None:
     """An environment for a Python that is not here is set aside; nothing is found."""
     reseal(package, _python("3.99"))
-    candidate = Candidate(copy_in(package, tmp_path / "copy"), templates, lambda _: 0)
+    candidate = Candidate(copy_in(package, tmp_path / "copy"), templates, lambda _: 0, TAKES_UNSIGNED)
     assert first_findings(candidate) == ("", [])
     assert "3.99" in candidate.python_missing["env-1"]
 
@@ -252,17 +256,7 @@ def _python(minor: str) -> Callable[[Manifest], Manifest]:
 
 
 def _without_wheel(package: Path, distribution: str) -> None:
-    for wheel in (package / "packages").glob(f"{distribution}-*"):
-        wheel.unlink()
+    for path in (package / "packages").glob(f"{distribution}-*"):
+        path.unlink()
     left = tuple(sorted(path.name for path in (package / "packages").iterdir()))
     reseal(package, lambda manifest: replace(manifest, environments=(replace(manifest.environments[0], wheels=left),)))
-
-
-def _break_member(wheel: Path, member: str) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        info = archive.getinfo(member)
-    data = bytearray(wheel.read_bytes())
-    start = info.header_offset + 30 + len(member)
-    for offset in range(start + 4, start + min(info.compress_size, 64)):
-        data[offset] ^= 0xFF
-    wheel.write_bytes(data)

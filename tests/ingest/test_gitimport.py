@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import os
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from harness.errors import GitFailed
 from harness.git import GitRepo, git_environment
-from ingest.gitimport import import_objects
+from ingest.gitimport import RepositoryTooLarge, _run_limited, import_commits, import_objects
+from ingest.objectstream import MISSING, object_sizes, read_objects
 from tests.packages import corrupt_pack, git
 
 
@@ -32,39 +36,96 @@ def test_the_repository_is_not_written_to(package: Path, tmp_path: Path) -> None
     assert _content(package / "repo") == before
 
 
-@pytest.mark.parametrize(
-    "lines",
-    [
-        "[core]\n\tfsmonitor = {payload}\n\tpager = {payload}\n\teditor = {payload}\n\tsshCommand = {payload}\n"
-        "\thooksPath = {hooks}\n[pager]\n\tupload-pack = {payload}\n[uploadpack]\n\tpackObjectsHook = {payload}\n",
-        "[include]\n\tpath = {included}\n",
-        '[filter "x"]\n\tclean = {payload}\n\tsmudge = {payload}\n\trequired = true\n[diff]\n\texternal = {payload}\n'
-        "[gpg]\n\tprogram = {payload}\n[gc]\n\tauto = 1\n[receive]\n\tfsckObjects = false\n",
-    ],
-    ids=["commands", "include", "filters"],
-)
-def test_configuration_and_hooks_of_the_package_do_not_act(lines: str, package: Path, tmp_path: Path) -> None:
-    """No program that the package's configuration or hooks name is run, and none of it comes along."""
-    canary = tmp_path / "canary"
-    payload = package / "repo" / "payload"
-    payload.write_text(f"#!/bin/sh\ntouch {canary}\n")
-    payload.chmod(0o755)
-    included = package / "repo" / "included"
-    included.write_text(f"[core]\n\tfsmonitor = {payload}\n")
-    hooks = package / "repo" / "hooks"
-    hooks.mkdir(exist_ok=True)
-    for name in ("post-checkout", "reference-transaction", "pre-auto-gc", "post-update", "update", "pre-receive"):
-        (hooks / name).write_bytes(payload.read_bytes())
-        (hooks / name).chmod(0o755)
-    config = package / "repo" / "config"
-    config.write_text(config.read_text() + lines.format(payload=payload, hooks=hooks, included=included))
+def test_the_neutral_attributes_and_nothing_of_the_package_configure_ours(package: Path, tmp_path: Path) -> None:
+    """Our repository holds our attributes, our configuration and no hooks."""
     (package / "repo" / "info").mkdir(exist_ok=True)
     (package / "repo" / "info" / "attributes").write_text("* filter=x diff=x\n")
+    (package / "repo" / "config").write_text((package / "repo" / "config").read_text() + "[alias]\n\tx = !payload\n")
     import_objects(package / "repo", tmp_path / "ours")
-    assert not canary.exists()
-    ours = "".join(path.read_text() for path in ((tmp_path / "ours" / "config"), *(tmp_path / "ours").glob("hooks/*")))
-    assert "payload" not in ours
+    assert "payload" not in (tmp_path / "ours" / "config").read_text()
+    assert "-export-ignore" in (tmp_path / "ours" / "info" / "attributes").read_text()
     assert "filter=x" not in (tmp_path / "ours" / "info" / "attributes").read_text()
+    assert not (tmp_path / "ours" / "hooks").exists()
+
+
+def test_attributes_of_a_tree_leave_its_files_alone(package: Path, tmp_path: Path) -> None:
+    """What is read or exported later is what was committed, whatever .gitattributes asks for."""
+    repo = package / "repo"
+    blobs = {".gitattributes": b"* eol=crlf ident\nt.py export-ignore\n", "a.py": b"$Id$\nx\n", "t.py": b"t\n"}
+    rows = "".join(
+        f"100644 blob {_feed(repo, data, 'hash-object', '-w', '--stdin')}\t{name}\n" for name, data in blobs.items()
+    )
+    git(
+        repo,
+        "update-ref",
+        "refs/heads/odd",
+        git(repo, "commit-tree", _feed(repo, rows.encode(), "mktree"), "-m", "Odd").strip(),
+    )
+    import_objects(repo, tmp_path / "ours")
+    archive = subprocess.run(
+        ["git", "archive", "refs/import/heads/odd"],
+        cwd=tmp_path / "ours",
+        env=git_environment(),
+        capture_output=True,
+        check=True,
+    )
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+        assert sorted(tar.getnames()) == [".gitattributes", "a.py", "t.py"]
+        member = tar.extractfile("a.py")
+        assert member is not None
+        assert member.read() == blobs["a.py"]
+
+
+def test_paths_with_spaces_and_quotes(package: Path, tmp_path: Path) -> None:
+    """The name of a directory is no command."""
+    odd = tmp_path / "a b'$(touch c)\"d"
+    odd.mkdir()
+    import_objects((package / "repo").rename(odd / "repo"), odd / "ours")
+    with GitRepo(odd / "ours") as repo:
+        assert repo.has_commit(git(odd / "repo", "rev-parse", "main").strip())
+    assert not list(tmp_path.rglob("c"))
+
+
+def test_relative_paths(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Source and target may be named from the working directory."""
+    monkeypatch.chdir(package)
+    import_objects(Path("repo"), Path("ours"))
+    sizes = {oid: kind for oid, kind, _ in object_sizes(Path("ours"))}
+    head = git(package / "repo", "rev-parse", "main").strip()
+    assert sizes[head] == "commit"
+    [found, gone] = read_objects(Path("ours"), [f"{head}^{{tree}}", "f" * 40])
+    assert (found.kind, sizes[found.oid], gone.kind) == ("tree", "tree", MISSING)
+
+
+def test_a_commit_without_a_ref_is_fetched_by_its_id(package: Path, tmp_path: Path) -> None:
+    """It gets a ref of its own; one that is not there is a failure that names it."""
+    repo = package / "repo"
+    import_objects(repo, tmp_path / "ours")
+    sha = git(repo, "commit-tree", "main^{tree}", "-p", "main", "-m", "Nobody points here").strip()
+    import_commits(repo, tmp_path / "ours", [sha])
+    assert git(tmp_path / "ours", "rev-parse", f"refs/import/listed/{sha}").strip() == sha
+    with pytest.raises(GitFailed, match="f" * 40):
+        import_commits(repo, tmp_path / "ours", ["f" * 40])
+
+
+def test_git_that_takes_too_long_ends_with_all_its_processes(tmp_path: Path) -> None:
+    """At the end of its time nothing of it is left, children included."""
+    mark = "31415.9265"
+    with pytest.raises(RepositoryTooLarge, match="did not end within 1 s"):
+        _run_limited(["sh", "-c", f"sleep {mark} & sleep {mark}"], cwd=tmp_path, file_bytes=1 << 20, timeout_s=1)
+    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if os.access(path, os.R_OK)]
+    assert not [line for line in running if mark.encode() in line]
+
+
+def test_git_that_writes_too_much_is_stopped(package: Path, tmp_path: Path) -> None:
+    """A limit on the size of files holds for every process of the fetch."""
+    with pytest.raises(RepositoryTooLarge):
+        _run_limited(
+            ["git", "clone", "-q", "--bare", "--no-local", str(package / "repo"), "ours"],
+            cwd=tmp_path,
+            file_bytes=1000,
+            timeout_s=30,
+        )
 
 
 def test_alternates_do_not_reach_other_repositories(package: Path, tmp_path: Path) -> None:

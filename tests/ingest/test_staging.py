@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from harness.errors import DiskFull
 from ingest.errors import CopyFailed
-from ingest.staging import _copy_file, copy_in
+from ingest.staging import copy_in, flush
+from ingest.survey import Bounds
 
 ROOT = Path(__file__).parent.parent.parent
 LIMIT_S = 5
@@ -48,68 +48,6 @@ def test_the_copy_shares_nothing_with_the_medium(package: Path, tmp_path: Path) 
     assert hashlib.sha256(copied).hexdigest() == staged.files["manifest.json"].sha256
 
 
-def _fifo(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def _symlink(path: Path) -> None:
-    path.symlink_to("/etc/passwd")
-
-
-def _dangling(path: Path) -> None:
-    path.symlink_to("nowhere")
-
-
-def _socket(path: Path) -> None:
-    here = Path.cwd()
-    os.chdir(path.parent)  # a socket's name has to be short
-    try:
-        with socket.socket(socket.AF_UNIX) as server:
-            server.bind(path.name)
-    finally:
-        os.chdir(here)
-
-
-def _device(path: Path) -> None:
-    try:
-        os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))  # /dev/zero: reading it would never end
-    except PermissionError:
-        pytest.skip("making a device node takes privileges")
-
-
-@pytest.mark.parametrize(
-    ("make", "kind"),
-    [
-        (_fifo, "a FIFO"), (_symlink, "a symbolic link"), (_dangling, "a symbolic link"), (_socket, "a socket"),
-        (_device, "a device"),
-    ],
-)  # fmt: skip
-@pytest.mark.parametrize("place", ["packages/odd.whl", "repo/odd", "odd", "manifest.json"])
-def test_what_is_no_regular_file_is_named_and_not_opened(
-    make: Callable[[Path], None], kind: str, place: str, package: Path, tmp_path: Path
-) -> None:
-    """Wherever a special file lies, it is a finding with its kind, and nothing of it is copied."""
-    (package / place).unlink(missing_ok=True)
-    make(package / place)
-    staged = copy_in(package, tmp_path / "copy")
-    assert [(finding.code, finding.file, finding.found) for finding in staged.findings] == [
-        ("UNEXPECTED_FILE", place, kind)
-    ]
-    assert place not in staged.files
-    assert not os.path.lexists(tmp_path / "copy" / place)
-
-
-@pytest.mark.parametrize("make", [_fifo, _symlink, _device])
-def test_a_file_that_turns_special_between_listing_and_opening_is_not_read(
-    make: Callable[[Path], None], tmp_path: Path
-) -> None:
-    """The check is made on the open file as well: a medium that changes meanwhile neither blocks nor redirects."""
-    make(tmp_path / "odd")
-    with pytest.raises(OSError, match=r"symbolic links|not a regular file"):
-        _copy_file(tmp_path / "odd", tmp_path / "copy")
-    assert not (tmp_path / "copy").exists()
-
-
 @pytest.mark.parametrize("name", ["README.md", "repos", ".hidden"])
 def test_only_the_four_names_of_the_format_are_allowed_on_top(name: str, package: Path, tmp_path: Path) -> None:
     """A file beside the manifest that the format does not name is a finding."""
@@ -133,11 +71,31 @@ def test_a_file_in_the_place_of_a_directory_is_a_finding(package: Path, tmp_path
     assert [finding.file for finding in copy_in(package, tmp_path / "copy").findings] == ["packages"]
 
 
-def test_names_that_are_not_text_are_copied_as_they_are(package: Path, tmp_path: Path) -> None:
-    """A file name of arbitrary bytes neither stops the copy nor gets lost."""
-    name = os.fsdecode(b"packages/\xff\xfe.whl")
-    (package / name).write_bytes(b"x")
-    assert copy_in(package, tmp_path / "copy").files[name].bytes == 1
+def test_hooks_arrive_as_bytes_that_nobody_can_execute(package: Path, tmp_path: Path) -> None:
+    """Modes stay behind: a copied hook is evidence, not a program."""
+    hook = package / "repo" / "hooks" / "post-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\n")
+    hook.chmod(0o4777)
+    copy_in(package, tmp_path / "copy")
+    assert stat.S_IMODE((tmp_path / "copy" / "repo" / "hooks" / "post-checkout").stat().st_mode) & 0o7111 == 0
+
+
+def test_a_package_larger_than_the_disk_is_not_begun(package: Path, tmp_path: Path) -> None:
+    """What does not fit is known before the first byte, and is this machine's affair, not the package's."""
+    free = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize
+    with (package / "packages" / "large.whl").open("wb") as stream:
+        stream.truncate(min(free + (1 << 30), 1 << 42))
+    with pytest.raises(DiskFull, match="are needed to copy the package"):
+        copy_in(package, tmp_path / "copy", Bounds(file_bytes=1 << 43, package_bytes=1 << 43))
+    assert list((tmp_path / "copy").iterdir()) == []
+
+
+def test_flushing_a_directory_that_is_gone_is_an_error(package: Path, tmp_path: Path) -> None:
+    """A copy that cannot be made durable does not pass for one."""
+    flush(package)
+    with pytest.raises(FileNotFoundError):
+        flush(tmp_path / "nowhere")
 
 
 def test_a_medium_that_is_gone_says_so(tmp_path: Path) -> None:

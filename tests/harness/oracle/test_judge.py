@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from harness.grade import Grade, Verdict
 from harness.oracle.contract import Contract
-from harness.oracle.judge import judge
-from harness.oracle.recording import Call, Recording, Replies
+from harness.oracle.judge import confirmed, judge
+from harness.oracle.recording import Call, Evidence, Recording, Replies
 
 F = {"t": "float", "v": (0.5).hex()}
 ONE, TWO = {"t": "list", "v": [1]}, {"t": "list", "v": [2]}
@@ -119,3 +120,33 @@ def test_names_that_only_the_solution_knows_are_not_expected() -> None:
     assert contract.outcome(raised) == {"raised": {"c": "LookupError"}}
     assert Contract(frozenset({"NewError"}), frozenset()).outcome(raised) == {"raised": {"c": "KeyError"}}
     assert Contract(frozenset(), frozenset({"Exception"})).outcome(raised) == {"raised": {"c": ""}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "returncode", "timed_out", "verdict"),
+    [
+        (1, 0, False, Verdict.RESOLVED),
+        (2, 0, False, Verdict.TAMPERED),
+        (2, -9, True, Verdict.TAMPERED),
+        (None, 0, False, Verdict.TAMPERED),
+        (None, -11, False, Verdict.TAMPERED),
+        (None, -9, True, Verdict.TIMEOUT),
+        (None, -9, False, Verdict.ENV_BROKEN),
+    ],
+)
+def test_resolved_needs_both_verdicts(answer: int | None, returncode: int, timed_out: bool, verdict: Verdict) -> None:
+    """A difference or a silence is TAMPERED; being killed from outside says nothing about the code."""
+    do = {"op": "call", "name": "m:f", "args": [], "kwargs": []}
+    recording = Recording("c", (Call(0, do, outcome(1), "t"),))
+    told = {} if answer is None else {0: outcome(answer)}
+    replies = Replies(told, completed=True, returncode=returncode, timed_out=timed_out, seconds=1.0)
+    passed = Grade(Verdict.RESOLVED, "every required test passed", 1, 1)
+    assert confirmed(passed, Evidence(recording.text, replies.text)).verdict is verdict
+
+
+def test_the_oracle_never_improves_a_verdict() -> None:
+    """What the tests refused stays refused, and without an oracle the tests decide."""
+    failed = Grade(Verdict.NOT_RESOLVED, "one failed", 0, 1)
+    assert confirmed(failed, Evidence("no recording", "no replies")) is failed
+    passed = Grade(Verdict.RESOLVED, "every required test passed", 1, 1)
+    assert confirmed(passed, None) is passed
