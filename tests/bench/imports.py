@@ -1,6 +1,6 @@
 """Real repositories with their full history through the import checks, beside a plain fetch and hashing.
 
-    python tests/bench/imports.py GIT_DIR [GIT_DIR ...] [--repeat 3]
+    python tests/bench/imports.py GIT_DIR [GIT_DIR ...] [--repeat 3] [--listed N]
 
 For each repository: what the checks found, which fsck oddities were tolerated, and the time of copying and
 checking as a multiple of `git fetch` into an empty repository plus one hash of every file. Both are timed in turns
@@ -24,7 +24,7 @@ from harness.git import git_environment
 from harness.manifest import MANIFEST_NAME, Environment, Lock, Manifest, manifest_bytes
 from ingest.checks.candidate import Candidate
 from ingest.checks.table import first_findings
-from ingest.policy import Policy
+from ingest.policy import Policy, UnsignedPackages
 from ingest.prepare.clone import clone
 from ingest.prepare.commits import CommitRules, select
 from ingest.prepare.write import file_entries
@@ -37,19 +37,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("git_dirs", nargs="+", type=Path)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--listed", type=int, help="list only so many commits (default: all that qualify)")
     options = parser.parse_args()
     print("| repository | MiB | commits, listed | findings | tolerated | fetch + hash s | import checks s | ratio |")
     print("|---|---|---|---|---|---|---|---|")
     for git_dir in options.git_dirs:
         with tempfile.TemporaryDirectory() as scratch:
-            print(row(git_dir, Path(scratch), options.repeat), flush=True)
+            print(row(git_dir, Path(scratch), options.repeat, options.listed), flush=True)
 
 
-def row(git_dir: Path, scratch: Path, repeat: int) -> str:
+def row(git_dir: Path, scratch: Path, repeat: int, listed: int | None) -> str:
     package = scratch / "stick" / "package-1"
     package.mkdir(parents=True)
     cloned = clone(str(git_dir), package / "repo")
-    selection = select(cloned.path, cloned.head, CommitRules(5, 200, None, None))
+    selection = select(cloned.path, cloned.head, CommitRules(5, 200, None, listed))
     write_manifest(package, cloned.head, selection.selected)
     plain, checked, findings = [], [], []
     for number in range(repeat):
@@ -82,7 +83,7 @@ def write_manifest(package: Path, head: str, commits: tuple) -> None:
 def check(package: Path, target: Path) -> tuple[Candidate, list]:
     """Copy and check a package the way an import does."""
     staged = copy_in(package, target)
-    candidate = Candidate(staged, TemplateStore(target / "environments"), lambda _: 0, Policy(unsigned="accept"))
+    candidate = Candidate(staged, TemplateStore(target / "environments"), lambda _: 0, Policy(unsigned=UnsignedPackages.ACCEPT))
     return candidate, first_findings(candidate)[1]
 
 
