@@ -11,11 +11,14 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 MAX_OBJECTS = 1_000_000
 """Packed and loose together. The whole history of CPython is about that, of a usual library 1/20 of it."""
 MAX_OBJECT_STORE_BYTES = 4 << 30
+MAX_REFS = 20_000
+"""Branches and tags; a project with a tag for every build has some thousands."""
 _READ_BYTES = 1 << 20
 _PACK_HEADER = struct.Struct(">4sII")
 _FORMAT = re.compile(rb"^\s*objectformat\s*=\s*\"?(\w+)", re.IGNORECASE | re.MULTILINE)
@@ -39,6 +42,8 @@ class Layout:
     """Objects are borrowed from another repository."""
     objects: int
     object_bytes: int
+    refs: int
+    """Branches, tags and whatever else has a name, packed and loose."""
 
 
 def read_layout(repo: Path) -> Layout:
@@ -58,6 +63,7 @@ def read_layout(repo: Path) -> Layout:
         alternates=any(_lines(info / name) for name in ("alternates", "http-alternates")),
         objects=objects,
         object_bytes=size,
+        refs=_ref_count(repo),
     )
 
 
@@ -74,9 +80,20 @@ def layout_problems(layout: Layout) -> Iterator[tuple[str, str, str, str]]:
         yield "GIT_ALTERNATES", "repo/objects/info/alternates", "a repository that holds all its objects", borrowed
     if layout.objects > MAX_OBJECTS:
         yield "GIT_OVERSIZED", "repo/objects/", f"at most {MAX_OBJECTS} objects", f"{layout.objects} objects"
+    if layout.refs > MAX_REFS:
+        yield "GIT_OVERSIZED", "repo/", f"at most {MAX_REFS} branches and tags", f"{layout.refs} refs"
     if layout.object_bytes > MAX_OBJECT_STORE_BYTES:
         found = f"{layout.object_bytes} bytes"
         yield "GIT_OVERSIZED", "repo/objects/", f"at most {MAX_OBJECT_STORE_BYTES} bytes of objects", found
+
+
+def _ref_count(repo: Path) -> int:
+    """Return the number of refs, counted no further than is needed to say that it is too many."""
+    count = sum(1 for path in (repo / "refs").rglob("*") if path.is_file())
+    if (repo / "packed-refs").is_file():
+        with (repo / "packed-refs").open("rb") as lines:
+            count += sum(1 for _ in islice(lines, MAX_REFS + 2))
+    return count
 
 
 def _pack_count(path: Path) -> int:

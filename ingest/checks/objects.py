@@ -85,11 +85,7 @@ def _oversized(repo: Path) -> Iterator[Finding]:
 
 def _commits(repo: Path, shas: Iterator[str] | dict[str, None]) -> dict[str, tuple[str, ...]]:
     """Return the parents of those commits that are there."""
-    return {
-        found.oid: tuple(_PARENT.findall(found.data.partition(b"\n\n")[0].decode("utf-8", "replace")))
-        for found in read_objects(repo, shas)
-        if found.kind == "commit"
-    }
+    return {found.oid: _parents(found.data) for found in read_objects(repo, shas) if found.kind == "commit"}
 
 
 def _fetch_listed(source: Path, repo: Path, missing: list[str]) -> dict[str, tuple[str, ...]]:
@@ -109,4 +105,11 @@ def _fetch_listed(source: Path, repo: Path, missing: list[str]) -> dict[str, tup
     return _commits(repo, dict.fromkeys(missing))
 
 
-_PARENT = re.compile(r"^parent ([0-9a-f]{40})$", re.MULTILINE)
+def _parents(commit: bytes) -> tuple[str, ...]:
+    """Return the parents of a commit: only the lines right after its tree count for git."""
+    head = _HEAD.match(commit)
+    return tuple(_PARENT.findall(head[1].decode())) if head else ()
+
+
+_HEAD = re.compile(rb"tree [0-9a-f]{40}\n((?:parent [0-9a-f]{40}\n)*)")
+_PARENT = re.compile(r"parent ([0-9a-f]{40})\n")

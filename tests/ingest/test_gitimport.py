@@ -24,7 +24,7 @@ def test_every_branch_and_tag_arrives(package: Path, tmp_path: Path) -> None:
     git(package / "repo", "branch", "side", f"{head}~2")
     import_objects(package / "repo", tmp_path / "ours")
     refs = git(tmp_path / "ours", "for-each-ref", "--format=%(refname)").split()
-    assert refs == ["refs/import/heads/main", "refs/import/heads/side", "refs/import/tags/v1"]
+    assert refs == ["refs/heads/main", "refs/heads/side", "refs/tags/v1"]
     with GitRepo(tmp_path / "ours") as repo:
         assert "src/abacus/tools.py" in repo.tree(head)
 
@@ -63,7 +63,7 @@ def test_attributes_of_a_tree_leave_its_files_alone(package: Path, tmp_path: Pat
     )
     import_objects(repo, tmp_path / "ours")
     archive = subprocess.run(
-        ["git", "archive", "refs/import/heads/odd"],
+        ["git", "archive", "refs/heads/odd"],
         cwd=tmp_path / "ours",
         env=git_environment(),
         capture_output=True,
@@ -103,7 +103,7 @@ def test_a_commit_without_a_ref_is_fetched_by_its_id(package: Path, tmp_path: Pa
     import_objects(repo, tmp_path / "ours")
     sha = git(repo, "commit-tree", "main^{tree}", "-p", "main", "-m", "Nobody points here").strip()
     import_commits(repo, tmp_path / "ours", [sha])
-    assert git(tmp_path / "ours", "rev-parse", f"refs/import/listed/{sha}").strip() == sha
+    assert git(tmp_path / "ours", "rev-parse", f"refs/listed/{sha}").strip() == sha
     with pytest.raises(GitFailed, match="f" * 40):
         import_commits(repo, tmp_path / "ours", ["f" * 40])
 

@@ -186,6 +186,17 @@ def test_a_folder_with_a_flood_of_names_is_not_read_to_its_end(package: Path) ->
     assert seen.findings[-1].code == "FILE_COUNT"
 
 
+def test_a_flood_of_colliding_names_is_cut(package: Path) -> None:
+    """Findings end at their limit whatever they are about, and nothing of the package is copied."""
+    flood = package / "repo" / "flood"
+    flood.mkdir()
+    for number in range(64):
+        (flood / "".join(char.upper() if number >> bit & 1 else char for bit, char in enumerate("abcdef"))).touch()
+    seen = survey(package, Bounds(findings=10))
+    assert (seen.too_much, len(seen.findings)) == (True, 10)
+    assert {finding.code for finding in seen.findings} == {"NAME_COLLISION"}
+
+
 def test_names_that_no_disk_of_ours_can_hold() -> None:
     """A file system with longer names than ours is possible; such a name is a finding, not a failed copy."""
     problem = judge_name("packages/" + "x" * 256, Bounds())

@@ -16,6 +16,7 @@ import pytest
 
 from harness.git import git_environment
 from ingest.gitimport import MAX_BLOB_BYTES
+from ingest.gitlayout import MAX_REFS
 from ingest.importer import ImportReport
 from ingest.policy import Policy, UnsignedPackages
 from tests.ingest.conftest import Desk
@@ -235,6 +236,40 @@ def test_a_missing_object_of_the_history_is_found(package: Path, desk: Desk) -> 
     assert [finding.code for finding in desk.bring(package).findings] == ["GIT_OBJECTS"]
 
 
+def test_a_parent_that_git_does_not_see_is_no_parent(package: Path, desk: Desk) -> None:
+    """A root commit that names a parent further down, where only a careless reader looks for it, is not its child."""
+    repo = package / "repo"
+    above, tree = git(repo, "rev-parse", "main", "main^{tree}").split()
+    who = "A <a@example.invalid> 1767225600 +0000"
+    text = f"tree {tree}\nauthor {who}\ncommitter {who}\nparent {above}\n\nAdd the thing\n"
+    sha = feed(repo, text.encode(), "hash-object", "-w", "-t", "commit", "--literally", "--stdin")
+    git(repo, "update-ref", "refs/heads/orphan", sha)
+    reseal(package, lambda m: replace(m, head=sha, commits=(replace(m.commits[-1], sha=sha, parent=above),)))
+    assert [finding.code for finding in desk.bring(package).findings] == ["COMMIT_PARENT"]
+
+
+def test_a_flood_of_refs_is_refused_before_git_writes_them_out(package: Path, desk: Desk) -> None:
+    """Each ref of a copied repository may cost a file; a package with more than any project has is kept out."""
+    main = git(package / "repo", "rev-parse", "main").strip()
+    rows = [f"{main} refs/heads/b{number:05}\n" for number in range(MAX_REFS + 1)]
+    (package / "repo" / "packed-refs").write_text("# pack-refs with: sorted\n" + "".join(rows))
+    reseal(package)
+    [finding] = desk.bring(package).findings
+    assert (finding.code, "refs" in finding.found) == ("GIT_OVERSIZED", True)
+
+
+def test_refs_come_in_as_one_file(package: Path, desk: Desk) -> None:
+    """However many branches there are, our repository names them in one file."""
+    main = git(package / "repo", "rev-parse", "main").strip()
+    for number in range(50):
+        git(package / "repo", "update-ref", f"refs/heads/b{number}", main)
+    reseal(package)
+    assert desk.bring(without_runs(package)).findings == []
+    [ours] = (desk.root / "repo_packages").glob("*/repo")
+    assert len(git(ours, "for-each-ref").splitlines()) > 50
+    assert sum(path.is_file() for path in (ours / "refs").rglob("*")) == 0
+
+
 @pytest.fixture
 def unreachable(package: Path) -> str:
     """Return a listed commit that no ref of the package reaches."""
@@ -250,7 +285,7 @@ def test_a_listed_commit_that_no_ref_reaches_is_fetched_by_its_id(unreachable: s
     """Such a commit comes through the same sandbox, under a ref of its own."""
     assert desk.bring(without_runs(package)).findings == []
     [ours] = (desk.root / "repo_packages").glob("*/repo")
-    assert git(ours, "for-each-ref", "--format=%(objectname)", "refs/import/listed/").split() == [unreachable]
+    assert git(ours, "for-each-ref", "--format=%(objectname)", "refs/listed/").split() == [unreachable]
 
 
 def test_of_unreachable_and_missing_commits_only_the_missing_are_named(

@@ -218,6 +218,72 @@ def test_a_dry_run_of_a_damaged_package_names_the_finding_and_keeps_nothing(pack
     assert not (desk.root / "quarantine").exists()
 
 
+def test_what_nobody_vouches_for_is_neither_copied_nor_waited_for(package: Path, desk: Desk) -> None:
+    """An unsigned package of any size is refused on its manifest alone, however full the disk is."""
+    for number in range(4):
+        with (package / "repo" / f"sparse{number}").open("wb") as stream:
+            stream.truncate(70 << 20)
+    desk.policy = Policy()
+    shelves = replace(desk.shelves, room=_Little(8 << 20))
+    report = import_package(package, shelves, desk.executor, gate_budget_s=300, progress=desk.progress.append)
+    assert (report.failed_check, [finding.code for finding in report.findings]) == ("signature", ["UNSIGNED"])
+    assert [path.name for path in (Path(report.quarantine) / "package").iterdir()] == ["manifest.json"]
+    assert desk.progress == []
+
+
+def test_an_unsigned_manifest_is_not_parsed_where_it_is_refused(package: Path, desk: Desk) -> None:
+    """Nothing that a stranger wrote is interpreted before it is known who wrote it."""
+    (package / "manifest.json").write_text("{")
+    desk.policy = Policy()
+    assert [finding.code for finding in desk.bring(package).findings] == ["UNSIGNED"]
+    desk.policy = Policy(unsigned=UnsignedPackages.ACCEPT)
+    assert [finding.code for finding in desk.bring(package).findings] == ["MANIFEST_SCHEMA"]
+
+
+@pytest.mark.parametrize("when", ["before anything", "before the copy"])
+def test_nobody_waits_for_room_for_a_package_that_is_gone(when: str, package: Path, desk: Desk) -> None:
+    """The stick is pulled out while the import waits: the import ends, and says so."""
+    room = _Little(0 if when == "before anything" else 1 << 20)
+    room.waiting = lambda: package.rename(package.with_name("pocket")) and None
+    with (package / "repo" / "sparse").open("wb") as stream:
+        stream.truncate(70 << 20)
+    shelves = replace(desk.shelves, room=room)
+    with pytest.raises(PackageMissing if when == "before anything" else CopyFailed):
+        import_package(package, shelves, desk.executor, gate_budget_s=300, progress=desk.progress.append)
+    assert not (desk.root / "quarantine").exists()
+
+
+class _Little:
+    """Room for so many bytes less one, for ever; says when somebody waits for more."""
+
+    poll_s = 0.01
+    tries = 3
+
+    def __init__(self, left_bytes: int) -> None:
+        self.left_bytes = left_bytes
+        self.waiting: Callable[[], None] = lambda: pytest.fail("nobody was to wait")
+
+    def has(self, coming_bytes: int = 0) -> bool:
+        """Return whether less than what is left is coming."""
+        if coming_bytes < self.left_bytes:
+            return True
+        self.waiting()
+        return False
+
+
+def test_the_quarantine_keeps_every_reason_and_the_files_of_the_last(package: Path, desk: Desk) -> None:
+    """Past the cap the files of the package that was refused first go; why it was refused stays."""
+    (package / "packages" / "extra.whl").write_bytes(b"x" * (1 << 20))
+    shelves = replace(desk.shelves, quarantine_cap_bytes=5 << 19)
+    places = []
+    for _ in range(3):
+        report = import_package(package, shelves, desk.executor, gate_budget_s=300, progress=desk.progress.append)
+        places.append(Path(report.quarantine))
+    assert [(place / "quarantine.json").is_file() for place in places] == [True] * 3
+    assert [(place / "package" / "packages" / "extra.whl").is_file() for place in places] == [False, True, True]
+    assert list((places[0] / "package").iterdir()) == []
+
+
 def test_what_is_no_directory_is_not_found(desk: Desk, tmp_path: Path) -> None:
     """A path without a package is reported before anything is made."""
     with pytest.raises(PackageMissing):

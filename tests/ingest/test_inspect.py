@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from appliance.cli.package import describe_inventory
 from harness.errors import BadManifest
 from harness.manifest import Commit, Environment, FileEntry, Lock, Manifest, manifest_bytes
 from ingest.errors import PackageMissing
-from ingest.inspect import inspect_package
+from ingest.inspect import inspect_package, printable
+from tests.packages import reseal
 
 CONTENT = {
     "repo/HEAD": b"ref: refs/heads/main\n",
@@ -116,3 +119,23 @@ def test_a_bad_manifest_is_refused(package: Path) -> None:
     (package / "manifest.json").write_text('{"format": 2}')
     with pytest.raises(BadManifest):
         inspect_package(package)
+
+
+@pytest.mark.parametrize("char", ["\x1b", "\x7f", "\x9b", "\u202e", "\u2066", "\u200b", "\ufeff", "\u2028", "\u00ad"])
+def test_what_a_terminal_acts_on_is_escaped(char: str) -> None:
+    """Control characters, and those that reverse or hide what stands beside them."""
+    assert printable(f"a{char}b").isprintable()
+    assert printable("sn\N{SNOWMAN}w \u00e4") == "sn\N{SNOWMAN}w \u00e4"
+
+
+def test_no_text_of_a_manifest_reaches_the_terminal_raw(package: Path) -> None:
+    """An unsigned manifest can neither clear the screen nor write lines of its own."""
+    evil = "x\x1b[2J\u202e\nfiles: 3 ok"
+    reseal(package, lambda m: replace(
+        m, upstream=evil, license=evil, organisation=evil, domain=evil,
+        commits=tuple(replace(one, task="\x1b]0;owned\x07 \u202edo it") for one in m.commits),
+    ))  # fmt: skip
+    (package / "packages" / "\u202egnp.whl").write_text("x")
+    lines = describe_inventory(inspect_package(package).as_dict(), show_files=True).split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert sum(line.startswith("files:") for line in lines) == 1

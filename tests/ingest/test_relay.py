@@ -17,7 +17,7 @@ from harness.errors import DiskFull, Failure
 from harness.manifest import FileEntry, Manifest, manifest_bytes
 from ingest.errors import CopyFailed, PackageExists, PackageMissing
 from ingest.medium import NotRegular
-from ingest.relay import MediumFailed, Relayed, relay
+from ingest.relay import DestinationInSource, MediumFailed, Relayed, relay
 from ingest.seal import NotAsListed, sign_package
 from ingest.signing import NotTrusted, Trust
 from tests.conftest import file_entries
@@ -170,16 +170,121 @@ def test_links_that_wait_on_the_destination_lead_nowhere(source: Path, stick: Pa
     assert not any(path.is_symlink() for path in (stick / NAME).rglob("*"))
 
 
-@pytest.mark.parametrize("name", [NAME, PARTIAL])
-def test_a_link_in_the_place_of_the_package_is_not_followed(
-    name: str, source: Path, stick: Path, tmp_path: Path
-) -> None:
-    """The destination's own name for the package may be a trap, too."""
+def test_a_link_in_the_place_of_the_package_is_not_followed(source: Path, stick: Path, tmp_path: Path) -> None:
+    """The destination's own names for the package may be traps, too: one is refused, the other one replaced."""
     (tmp_path / "outside").mkdir()
-    (stick / name).symlink_to(tmp_path / "outside")
+    (stick / NAME).symlink_to(tmp_path / "outside")
     with pytest.raises(MediumFailed):
         _bring(source, stick)
+    (stick / NAME).unlink()
+    (stick / PARTIAL).symlink_to(tmp_path / "outside")
+    assert _bring(source, stick).state == "relayed"
     assert list((tmp_path / "outside").iterdir()) == []
+
+
+def _plant(package: Path, kind: str) -> None:
+    if kind == "script":
+        (package / "autorun.sh").write_text("#!/bin/sh\n")
+    elif kind == "link":
+        (package / "repo" / "more").symlink_to("HEAD")
+    elif kind == "fifo":
+        os.mkfifo(package / "packages" / "pipe")
+    elif kind == "signature":
+        (package / "manifest.json.sig").write_text("-----BEGIN SSH SIGNATURE-----\n")
+    else:
+        (package / "evil" / "deep").mkdir(parents=True)
+
+
+@pytest.mark.parametrize("kind", ["script", "link", "fifo", "signature", "folder"])
+def test_more_than_the_package_on_the_destination_is_not_called_present(kind: str, source: Path, stick: Path) -> None:
+    """What the appliance would refuse is refused here, by name, and with what to do."""
+    _bring(source, stick)
+    _plant(stick / NAME, kind)
+    with pytest.raises(MediumFailed, match="holds more") as caught:
+        _bring(source, stick)
+    assert f"Remove {NAME}" in caught.value.hint
+    shutil.rmtree(stick / NAME)
+    assert _bring(source, stick).state == "relayed"
+
+
+@pytest.mark.parametrize("kind", ["script", "link", "fifo", "signature", "folder"])
+def test_what_waits_in_a_partial_package_is_not_carried_along(
+    kind: str, source: Path, stick: Path, snapshot: Snapshot
+) -> None:
+    """Only the listed files and the folders that hold them are in a package that got its name."""
+    for folder in ("repo", "packages"):
+        (stick / PARTIAL / folder).mkdir(parents=True)
+    _plant(stick / PARTIAL, kind)
+    assert _bring(source, stick).state == "relayed"
+    assert snapshot(stick / NAME) == snapshot(source)
+    assert {path.relative_to(stick / NAME).as_posix() for path in (stick / NAME).rglob("*") if path.is_dir()} == {
+        "packages", "repo", "repo/objects", "repo/objects/pack",
+    }  # fmt: skip
+    assert _bring(source, stick).state == "present"
+
+
+@pytest.mark.parametrize("kind", ["folder for a file", "file for a folder", "deep", "a file itself"])
+def test_a_partial_package_that_is_in_the_way_is_cleared(kind: str, source: Path, stick: Path) -> None:
+    """Nothing that is planted there makes the relay fail for good."""
+    partial = stick / PARTIAL
+    if kind == "a file itself":
+        partial.write_text("x")
+    elif kind == "folder for a file":
+        (partial / "manifest.json" / "more").mkdir(parents=True)
+        (partial / "manifest.json" / "1").write_text("x")
+    elif kind == "file for a folder":
+        partial.mkdir()
+        (partial / "repo").write_text("x")
+    else:
+        here = Path.cwd()
+        for top in ("repo", "1"):
+            (partial / top).mkdir(parents=True)
+            os.chdir(partial / top)
+            try:
+                for _ in range(1500):
+                    Path("1").mkdir()
+                    os.chdir("1")
+            finally:
+                os.chdir(here)
+    assert _bring(source, stick).state == "relayed"
+    assert [path.name for path in stick.iterdir()] == [NAME]
+
+
+@pytest.mark.parametrize("where", [".", "repo", "repo/objects/pack"])
+def test_a_package_is_not_relayed_into_itself(where: str, source: Path, tmp_path: Path, snapshot: Snapshot) -> None:
+    """The source stays as it is, also when a link leads into it."""
+    before = snapshot(source)
+    (tmp_path / "link").symlink_to(source / where)
+    for destination in (source / where, tmp_path / "link"):
+        with pytest.raises(DestinationInSource) as caught:
+            _bring(source, destination)
+        assert (caught.value.code, caught.value.exit_code) == ("RELAY_PLACE", 2)
+    assert snapshot(source) == before
+
+
+@pytest.mark.parametrize("name", [NAME, PARTIAL])
+def test_a_package_is_not_relayed_onto_itself(name: str, source: Path, snapshot: Snapshot) -> None:
+    """Its own directory, or one that a relay left unfinished, is no copy of it."""
+    source = source.rename(source.parent / name)
+    before = snapshot(source)
+    with pytest.raises(DestinationInSource):
+        _bring(source, source.parent)
+    assert snapshot(source) == before
+
+
+def test_names_that_the_appliance_refuses_are_not_passed_on(tmp_path: Path, stick: Path) -> None:
+    """A package that lists what the format has no place for is refused here and not across the gap."""
+    package = _make(tmp_path / "red", {"repo/HEAD": 5, "repo/Config": 3, "repo/config": 3})
+    with pytest.raises(NotAsListed, match="NAME_COLLISION"):
+        _bring(package, stick)
+    assert list(stick.iterdir()) == []
+
+
+def test_a_source_of_hard_links_is_relayed_as_files(source: Path, stick: Path, tmp_path: Path) -> None:
+    """A second name somewhere else on the laptop is no fault of the copy."""
+    os.link(source / "repo" / "HEAD", tmp_path / "second")
+    assert _bring(source, stick).state == "relayed"
+    assert (stick / NAME / "repo" / "HEAD").stat().st_nlink == 1
 
 
 def test_with_signers_only_what_they_signed_is_passed_on(source: Path, stick: Path, tmp_path: Path) -> None:

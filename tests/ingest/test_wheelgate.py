@@ -201,14 +201,33 @@ def test_what_a_person_may_decide_is_let_through_by_digest(look: Look) -> None:
     assert look({FILE_NAME: data}, hashlib.sha256(data).hexdigest()) == []
 
 
-def test_a_clash_is_let_through_by_the_digest_in_its_next_step(look: Look) -> None:
-    """Whoever allows one of two clashing wheels has seen both paths with their digests."""
-    later = another("later", {"gift/__init__.py": CODE})
-    [finding] = look({FILE_NAME: wheel(), **later})
-    [sha256] = [hashlib.sha256(data).hexdigest() for data in later.values()]
-    assert f"appliance ingest allow {sha256}" in finding.next_step
-    assert hashlib.sha256(CODE).hexdigest() in finding.found
-    assert look({FILE_NAME: wheel(), **later}, sha256) == []
+def test_a_clash_is_let_through_by_the_digests_in_its_next_step(look: Look) -> None:
+    """Whoever allows two clashing wheels has seen both paths with their digests; one of the two is not enough."""
+    both = {FILE_NAME: wheel({"gift/__init__.py": b"mine = 1\n"}), **another("later", {"gift/__init__.py": CODE})}
+    [finding] = look(both)
+    wheels = [hashlib.sha256(data).hexdigest() for data in both.values()]
+    files = [hashlib.sha256(source).hexdigest() for source in (b"mine = 1\n", CODE)]
+    assert all(f"appliance ingest allow {sha256}" in finding.next_step for sha256 in wheels)
+    assert all(sha256 in finding.found for sha256 in files)
+    assert all(look(both, sha256) == [finding] for sha256 in (*wheels, *files))
+    assert look(both, wheels[0], files[0]) == look(both, wheels[1], files[1]) == [finding]
+    assert all(look(both, first, second) == [] for first in (wheels[0], files[0]) for second in (wheels[1], files[1]))
+
+
+def test_the_digest_of_an_empty_file_lets_nothing_through(look: Look) -> None:
+    """It is that of every empty file, and so nobody's decision about this one."""
+    empty = hashlib.sha256(b"").hexdigest()
+    both = {FILE_NAME: wheel({"gift/__init__.py": b""}), **another("later", {"gift/__init__.py": CODE})}
+    first, second = (hashlib.sha256(data).hexdigest() for data in both.values())
+    [finding] = look(both)
+    assert look(both, empty, second) == [finding]
+    assert look(both, first, second) == []
+    startup = {FILE_NAME: wheel({"sitecustomize.py": b""})}
+    [refused] = look(startup, empty)
+    assert refused.code == "WHEEL_CUSTOMIZE"
+    [own] = [hashlib.sha256(data).hexdigest() for data in startup.values()]
+    assert f"appliance ingest allow {own} " in refused.next_step
+    assert look(startup, own) == []
 
 
 @pytest.mark.parametrize("kind", ["one name twice", "a hash of something else", "cut off"])
