@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -87,9 +86,11 @@ def inspect_package(directory: Path) -> Inventory:
     """Read a package directory; BadManifest or PackageMissing when there is nothing to read."""
     path = directory / MANIFEST_NAME
     if not _is_regular(path):
-        raise PackageMissing(f"{directory} holds no {MANIFEST_NAME}")
+        raise PackageMissing(f"{printable(str(directory))} holds no {MANIFEST_NAME}")
     if path.lstat().st_size > MANIFEST_LIMIT_BYTES:
-        raise PackageMissing(f"{path} is larger than {MANIFEST_LIMIT_BYTES >> 20} MiB, which no manifest is")
+        raise PackageMissing(
+            f"{printable(str(path))} is larger than {MANIFEST_LIMIT_BYTES >> 20} MiB, which no manifest is"
+        )
     document = _read(path)
     manifest = parse_manifest(document)
     return Inventory(
@@ -102,13 +103,19 @@ def inspect_package(directory: Path) -> Inventory:
 
 
 def printable(text: str) -> str:
-    """Return a text with what no terminal should get as escapes: bytes that are no UTF-8, control characters."""
+    """Return a text with what no terminal should get as escapes: bytes that are no UTF-8, and what is not printed.
+
+    Not control characters alone: others reverse or hide what stands beside them (U+202E, U+200B), so that
+    a person reads another name than the one that is there. A line feed is escaped, too.
+    """
     try:
         raw = text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # from an escape in a JSON document, not from a file name
         raw = text.encode("utf-8", "backslashreplace")
     whole = raw.decode("utf-8", "backslashreplace")
-    return "".join(repr(char)[1:-1] if unicodedata.category(char) == "Cc" else char for char in whole)
+    if whole.isprintable():
+        return whole
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in whole)
 
 
 def _compare(directory: Path, manifest: Manifest) -> Iterator[InspectedFile]:

@@ -15,9 +15,9 @@ import mmap
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,20 @@ from ingest.medium import (
     NotRegular,
     create_regular,
     directory_fd,
+    identity,
+    is_within,
     open_regular,
+    prune,
     read_bounded,
     remove_entry,
+    remove_whole,
     sync_folders,
-    walk_entries,
 )
 from ingest.seal import NotAsListed, read_signature
 from ingest.signing import Signer, Trust, Unsigned, verify
+from ingest.survey import Survey, survey
 
 CHUNK_BYTES = 1 << 20
-MAX_ENTRIES = 200_000
 _SECTOR = 512
 _GO_ON = "Plug it in again and run the same command: what is whole already is not copied again."
 
@@ -50,6 +53,14 @@ class MediumFailed(IngestError):
     code = "RELAY_MEDIUM"
     exit_code = 12
     hint = "Run the same command again; if it happens twice, use another stick."
+
+
+class DestinationInSource(IngestError):
+    """The destination is the package that is to be copied, or a folder of it."""
+
+    code = "RELAY_PLACE"
+    exit_code = 2
+    hint = "Name the directory that receives the package, on another stick: appliance ingest relay SRC DST"
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,9 @@ def relay(source: Path, destination: Path, *, trust: Trust | None, progress: Cal
             small = {MANIFEST_NAME: document} | _signature_of(source)
             signer = _signer(document, small.get(SIGNATURE_NAME), trust)
             _refuse_unlisted(src, manifest.files, source)
+        with _writing():
+            if is_within(dst, src):
+                raise DestinationInSource(f"{printable(str(destination))} is in the package that is to be copied")
         entries = dict(manifest.files) | {path: entry_of(data) for path, data in small.items()}
         name = manifest.package_id
         present = _state(dst, name)
@@ -142,25 +156,32 @@ class _Relay:
         self.copied = self.copied_bytes = self.direct = 0
 
     def expect(self, dst: int, name: str, document: bytes) -> None:
-        """Read a package that is there already; PackageExists when it is another one, MediumFailed when damaged."""
+        """Read a package that is there already; PackageExists when it is another one, MediumFailed when damaged.
+
+        What the appliance would refuse is damage, too, so nothing may lie there that is not listed.
+        """
+        hint = f"Remove {name} from the destination and run the same command again."
         with _writing(), _folder(dst, name) as there:
+            self.refuse_source(there, name)
             if not self.is_whole(there, MANIFEST_NAME, entry_of(document)):
                 raise PackageExists(f"another {name} is on the destination", hint="Take it away first; it is kept.")
+            for path, what in _strays(_surveyed(there), self.entries):
+                raise MediumFailed(f"{name} on the destination holds more: {path} is {what}", hint=hint)
             wrong = [path for path, entry in self.entries.items() if not self.is_whole(there, path, entry)]
         if wrong:
-            hint = f"Remove {name} from the destination and run the same command again."
             raise MediumFailed(f"{name} on the destination is damaged, {printable(wrong[0])} for one", hint=hint)
 
     def copy_into(self, dst: int, name: str) -> None:
-        """Bring every file that is not whole yet, then give the package its name."""
+        """Bring every file that is not whole yet, then give the package its name.
+
+        What else is in the partial package is removed first: it was not checked, and would be carried along.
+        """
         partial = f".{name}.partial"
         with _writing():
-            with suppress(FileExistsError):
-                os.mkdir(partial, 0o755, dir_fd=dst)
+            _make_folder(dst, partial)
             with _folder(dst, partial) as there:
-                for path, _ in list(walk_entries(there, MAX_ENTRIES)):
-                    if path not in self.entries:
-                        remove_entry(there, path)
+                self.refuse_source(there, partial)
+                prune(there, self.entries)
                 missing = [path for path, entry in self.entries.items() if not self.is_whole(there, path, entry)]
                 self.check_room(dst, missing)
                 for path in missing:
@@ -168,6 +189,10 @@ class _Relay:
                 sync_folders(there, self.entries)
             os.rename(partial, name, src_dir_fd=dst, dst_dir_fd=dst)
             os.fsync(dst)
+
+    def refuse_source(self, there: int, name: str) -> None:
+        if identity(there) == identity(self.src):
+            raise DestinationInSource(f"{name} on the destination is the package that is to be copied")
 
     def is_whole(self, there: int, path: str, entry: FileEntry) -> bool:
         try:
@@ -259,10 +284,24 @@ def _signer(document: bytes, signature: bytes | None, trust: Trust | None) -> Si
 
 def _refuse_unlisted(src: int, listed: Mapping[str, FileEntry], source: Path) -> None:
     known = {*listed, MANIFEST_NAME, SIGNATURE_NAME}
-    for path, facts in walk_entries(src, MAX_ENTRIES):
-        if path not in known or not stat.S_ISREG(facts.st_mode):
-            what = "not listed in the manifest" if stat.S_ISREG(facts.st_mode) else "not a regular file"
-            raise NotAsListed(f"{printable(path)} in {printable(str(source))} is {what}", hint=NotAsListed.hint)
+    found = _surveyed(src)
+    copied = [one for one in found.findings if one.code == "FILE_HARDLINK" and one.file in known]  # each by itself
+    left = replace(found, findings=tuple(one for one in found.findings if one not in copied))
+    for path, what in _strays(left, known):
+        raise NotAsListed(f"{path} in {printable(str(source))} is {what}", hint=NotAsListed.hint)
+
+
+def _surveyed(package: int) -> Survey:
+    """Look at a package as the appliance will before it copies anything."""
+    return survey(Path(f"/proc/self/fd/{package}"))
+
+
+def _strays(found: Survey, known: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield what does not belong into a package with these files, and what it is, to be printed."""
+    for one in found.findings:
+        yield printable(one.file) or "the package", printable(f"{one.found} ({one.code}), expected: {one.expected}")
+    for path in found.files.keys() - known:
+        yield printable(path), "not listed in the manifest"
 
 
 def _state(dst: int, name: str) -> bool:
@@ -273,6 +312,16 @@ def _state(dst: int, name: str) -> bool:
         except FileNotFoundError:
             return False
         return True
+
+
+def _make_folder(dst: int, name: str) -> None:
+    """Make a folder on the destination; whatever else is in its place is removed, never followed."""
+    try:
+        os.mkdir(name, 0o755, dir_fd=dst)
+    except FileExistsError:
+        if not stat.S_ISDIR(os.stat(name, dir_fd=dst, follow_symlinks=False).st_mode):
+            remove_whole(dst, name)
+            os.mkdir(name, 0o755, dir_fd=dst)
 
 
 @contextmanager

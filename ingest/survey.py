@@ -18,6 +18,7 @@ import stat
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from harness.manifest import MANIFEST_NAME, SIGNATURE_NAME
@@ -150,8 +151,12 @@ class _Walk:
         while pending and not self.too_much:
             folder, above = pending.pop()
             entries = self.listing(root, folder)
-            self.findings += collisions(f"{folder}{name}" for name, _ in entries)
+            room = self.bounds.findings - len(self.findings)
+            self.findings += islice(collisions(f"{folder}{name}" for name, _ in entries), room)
+            self.too_much = len(self.findings) >= self.bounds.findings
             for name, facts in entries:
+                if self.too_much:
+                    break
                 path = f"{folder}{name}"
                 if not self.takes(path, facts):
                     continue

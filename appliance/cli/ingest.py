@@ -107,6 +107,7 @@ def show(package: str, as_json: bool) -> int:
     """  # noqa: D301
     from appliance.home import find_home  # noqa: PLC0415
     from appliance.store.curated import CuratedStore  # noqa: PLC0415
+    from ingest.inspect import printable  # noqa: PLC0415
 
     curated = CuratedStore(find_home().curated_db)
     package_id = curated.resolve(package)
@@ -126,7 +127,7 @@ def show(package: str, as_json: bool) -> int:
         }
         emit({"package": package_id, **facts, "decisions": made, "commits": rows})
         return 0
-    by = f"signed by {entry['signer']} ({entry['fingerprint']})" if entry["signer"] else "not signed"
+    by = f"signed by {printable(entry['signer'])} ({entry['fingerprint']})" if entry["signer"] else "not signed"
     click.echo(f"{package_id}: {by}, integrated {entry['integrated_at']}")
     for sha256 in entry["overrides"]:
         click.echo(f"let through: {sha256} (appliance ingest allow --list says why)")
@@ -157,13 +158,15 @@ def allow(sha256: str | None, reason: str, revoke: bool, show_list: bool, as_jso
     from appliance.home import find_home  # noqa: PLC0415
     from appliance.store.curated import CuratedStore  # noqa: PLC0415
     from appliance.store.decisions import ALLOW, ALLOWED, REVOKED, Decision  # noqa: PLC0415
-    from ingest.inspect import printable  # noqa: PLC0415
+    from ingest.checks.wheels import EMPTY_SHA256  # noqa: PLC0415
 
     digest = (sha256 or "").lower()
     if show_list == bool(sha256):
         raise click.UsageError("Name one SHA256, or --list.")
     if sha256 and (len(digest) != HEX_DIGITS or set(digest) - set("0123456789abcdef")):
         raise click.BadParameter(f"a sha256 has {HEX_DIGITS} hexadecimal digits", param_hint="SHA256")
+    if digest == EMPTY_SHA256 and not revoke:
+        raise click.BadParameter("every empty file has this digest; name that of the wheel", param_hint="SHA256")
     if sha256 and not reason.strip():
         raise click.UsageError("--reason is missing: say why, an auditor will ask.")
     curated = CuratedStore(find_home().curated_db)
@@ -175,7 +178,7 @@ def allow(sha256: str | None, reason: str, revoke: bool, show_list: bool, as_jso
     if as_json:
         emit({"allowed": sorted(curated.allowed()), "decisions": made})
         return 0
-    rows = [(row["subject"], row["outcome"], row["decided_at"], row["who"], printable(row["reason"])) for row in made]
+    rows = [(row["subject"], row["outcome"], row["decided_at"], row["who"], row["reason"]) for row in made]
     click.echo(table(("sha256", "outcome", "at", "who", "reason"), rows) if rows else "No file was ever let through.")
     return 0
 
@@ -193,6 +196,7 @@ def relay(source: Path, destination: Path, signers: Path | None, as_json: bool) 
     Example:
       appliance ingest relay /media/red/structlog-1 /media/black
     """  # noqa: D301
+    from ingest.inspect import printable  # noqa: PLC0415
     from ingest.relay import relay as stream  # noqa: PLC0415
     from ingest.signing import read_trust  # noqa: PLC0415
 
@@ -206,7 +210,7 @@ def relay(source: Path, destination: Path, signers: Path | None, as_json: bool) 
     click.echo(
         f"{done.state.upper()} {done.package}: {done.files} files right on the destination, {done.copied} copied now "
         f"({done.copied_bytes / (1 << 20):.1f} MiB in {done.seconds:.1f} s); {by}\n"
-        f"  next: unmount {destination}, then on the appliance: appliance ingest import DIR"
+        f"  next: unmount {printable(str(destination))}, then on the appliance: appliance ingest import DIR"
     )
     return 0
 

@@ -117,4 +117,7 @@ def _report(err: Any, *, as_json: bool) -> None:  # noqa: ANN401 - Failure is im
         document = {"error": err.code, "message": str(err), "next": err.hint, "exit_code": err.exit_code}
         click.echo(json.dumps(document), err=True)
     else:
-        click.echo(f"error {err.code}: {err}\nnext: {err.hint}", err=True)
+        from ingest.inspect import printable  # noqa: PLC0415 - a message may quote what came on a stick
+
+        words = "\n".join(printable(line) for line in str(err).split("\n"))
+        click.echo(f"error {err.code}: {words}\nnext: {err.hint}", err=True)

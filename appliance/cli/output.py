@@ -1,7 +1,8 @@
 """What commands print: results on stdout, progress on stderr.
 
 With --json stdout carries one document, or JSON lines, and nothing else. Progress is one line that
-is rewritten on a terminal, and otherwise one plain ASCII line now and then.
+is rewritten on a terminal, and otherwise one plain ASCII line now and then. Text may come from a
+medium that nobody vouches for: no cell, no JSON and no progress carries a character that a terminal acts on.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ _WIDTH = 110
 
 
 def emit(document: dict[str, Any]) -> None:
-    """Print one JSON document on one line."""
-    click.echo(json.dumps({"schema": SCHEMA, **document}, sort_keys=True, ensure_ascii=False))
+    """Print one JSON document on one line; what is not printable is written as JSON escapes."""
+    text = json.dumps({"schema": SCHEMA, **document}, sort_keys=True, ensure_ascii=False)
+    if not text.isprintable():  # only in strings, where an escape stands for the same character
+        text = "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+    click.echo(text)
 
 
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,7 +80,10 @@ class Progress:
                 if quiet_s >= self._interval_s:
                     self._print(f"{self._line} ... {quiet_s:.0f} s ago, still at work")
 
-    def _print(self, line: str) -> None:
+    def _print(self, raw: str) -> None:
+        from ingest.inspect import printable  # noqa: PLC0415 - not for a command that prints no progress
+
+        line = printable(raw)
         self._last_print = time.monotonic()
         if self._terminal:
             click.echo("\r" + line[:_WIDTH].ljust(_WIDTH), err=True, nl=False)
@@ -85,8 +92,10 @@ class Progress:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a plain text table; the last column is left as long as it is."""
-    cells = [list(headings), *([str(cell) for cell in row] for row in rows)]
+    """Return a plain text table; the last column is left as long as it is, and escapes stand for control characters."""
+    from ingest.inspect import printable  # noqa: PLC0415 - not for a command that prints no table
+
+    cells = [list(headings), *([printable(str(cell)) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells

@@ -163,9 +163,11 @@ def verify(directory: Path, signers: Path | None, as_json: bool) -> int:
 
 def describe_verified(document: dict[str, Any]) -> str:
     """Return who vouches for a package and which of its files are not as listed, for a person."""
+    from ingest.inspect import printable  # noqa: PLC0415 - commands import what they use when they run
+
     lines = [f"package {document['package']} (manifest {document['manifest_sha256']})"]
     if document["refusal"]:
-        lines += [f"NOT TRUSTED: {document['refusal']['code']}: {document['refusal']['found']}",
+        lines += [f"NOT TRUSTED: {document['refusal']['code']}: {printable(document['refusal']['found'])}",
                   f"  next: {document['refusal']['next']}"]  # fmt: skip
     else:
         lines.append(f"signed by {document['signer']} with {document['fingerprint']}")
@@ -177,6 +179,8 @@ def describe_verified(document: dict[str, Any]) -> str:
 
 def describe_prepared(report: dict[str, Any], *, dry_run: bool = False) -> str:
     """Return what a preparation did, for a person."""
+    from ingest.inspect import printable  # noqa: PLC0415
+
     lines = [
         f"{report['package_id']}: {report['commits_selected']} of {report['commits_seen']} commits selected",
         table(("reason", "commits", "for example"), [
@@ -194,9 +198,9 @@ def describe_prepared(report: dict[str, Any], *, dry_run: bool = False) -> str:
         ]),
     ]  # fmt: skip
     if report["undeclared_imports"]:
-        lines.append(f"tests import, nothing provides: {', '.join(report['undeclared_imports'])}")
+        lines.append(f"tests import, nothing provides: {printable(', '.join(report['undeclared_imports']))}")
     if report["dropped_requirements"]:
-        lines.append(f"requirements left out: {', '.join(report['dropped_requirements'])}")
+        lines.append(f"requirements left out: {printable(', '.join(report['dropped_requirements']))}")
     size = (report["repo_bytes"] + report["packages_bytes"]) / (1 << 20)
     lines += [f"{size:.1f} MiB, {sum(report['seconds'].values()):.0f} s", f"package: {report['package']}"]
     step = "inspect {}, then carry it to the appliance" if report["signed"] else "sign {} --key FILE"
@@ -213,11 +217,16 @@ def _proof(proof: dict[str, Any] | None) -> str:
 
 
 def describe_inventory(document: dict[str, Any], *, show_files: bool) -> str:
-    """Return what a package holds, for a person; files that are not as listed are always named."""
+    """Return what a package holds, for a person; files that are not as listed are always named.
+
+    Nobody vouches for the manifest here, so its texts are escaped like names of files.
+    """
+    from ingest.inspect import printable  # noqa: PLC0415
+
     names = ("upstream", "license", "organisation", "domain", "head", "manifest_sha256")
     lines = [f"package {document['package_id']}{'' if document['signed'] else ' (not signed)'}"]
-    lines += [f"  {name}: {document[name]}" for name in names if document[name]]
-    lines.append(f"  tests: {' '.join(document['test_command'])} ({document['test_scope']})")
+    lines += [f"  {name}: {printable(document[name])}" for name in names if document[name]]
+    lines.append(f"  tests: {printable(' '.join(document['test_command']))} ({document['test_scope']})")
     lines.append("")
     lines.append(table(("environment", "python", "wheels", "commits", "lock"), [
         (env["id"], env["python"], len(env["wheels"]), env["commits"], env["lock"]["taken"])
@@ -226,7 +235,7 @@ def describe_inventory(document: dict[str, Any], *, show_files: bool) -> str:
     lines.append("")
     lines.append(table(("commit", "kinds", "source", "tests", "lines", "task"), [
         (commit["sha"][:12], ",".join(commit["kinds"]), len(commit["source_paths"]), len(commit["test_paths"]),
-         commit["lines_changed"], commit["task"].splitlines()[0][:70])
+         commit["lines_changed"], "".join(commit["task"].splitlines()[:1])[:70])
         for commit in document["commits"]
     ]))  # fmt: skip
     states = ", ".join(f"{number} {state}" for state, number in document["states"].items() if number)

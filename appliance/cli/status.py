@@ -67,6 +67,10 @@ def describe_watch(watch: dict[str, Any]) -> str:
     if isinstance(last, dict):
         line += f"; last: {last.get('package')} {last.get('outcome')} {last.get('code') or ''}".rstrip()
         line += f" at {last.get('at')}"
+    waiting = watch.get("put_off")
+    for one in waiting if isinstance(waiting, list) else []:
+        if isinstance(one, dict):
+            line += f"\n  put off: {one.get('package')} ({one.get('path')}): {one.get('code')} {one.get('detail')}"
     return line
 
 

@@ -2,11 +2,13 @@
 
 A wheel is read once, however many environments list it, and wheels that none lists are read, too.
 What a person may decide, `appliance ingest allow` decides: by the digest of the wheel, or of the one
-file in it. A broken or ambiguous wheel stays out in any case.
+file in it; where two wheels clash, both have to be let through. A broken or ambiguous wheel stays out
+in any case.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 
 from harness.envs.interpreters import find_interpreter
@@ -22,6 +24,8 @@ from ingest.wheelgate.limits import MAX_FAULTS
 from ingest.wheelgate.metadata import fitting_tags, misfit
 
 FOLDER = "packages/"
+EMPTY_SHA256 = hashlib.sha256().hexdigest()
+"""Says nothing about a wheel: every empty file has it, so it is nobody's decision about any one of them."""
 
 
 def check_wheels(candidate: Candidate) -> Iterator[Finding]:
@@ -68,16 +72,20 @@ def _is_allowed(candidate: Candidate, fault: Fault, wheel_sha256: str) -> bool:
 
 
 def _is_settled(candidate: Candidate, clash: Clash) -> bool:
-    """Return whether somebody let one of the two wheels through, or the file that clashes."""
+    """Return whether somebody let both sides through, each by its wheel or by the file that clashes.
+
+    One side is not enough: it would let any other wheel replace a file of the one that was looked into.
+    """
     if not clash.path:
         return False
-    files = [digest for _, _, digest in _sides(clash)]
-    return _is_let_through(candidate, (*files, clash.first.sha256, clash.second.sha256))
+    wheels = (clash.first.sha256, clash.second.sha256)
+    sides = zip(wheels, (digest for _, _, digest in _sides(clash)), strict=True)
+    return all(_is_let_through(candidate, (file, wheel)) for wheel, file in sides)
 
 
 def _is_let_through(candidate: Candidate, digests: Iterable[str]) -> bool:
     """Ask for one digest after the other: the policy notes which decision an import leaned on."""
-    return any(digest in candidate.policy.allowed for digest in digests)
+    return any(digest in candidate.policy.allowed for digest in digests if digest != EMPTY_SHA256)
 
 
 def _sides(clash: Clash) -> Iterator[tuple[str, str, str]]:
@@ -88,7 +96,7 @@ def _sides(clash: Clash) -> Iterator[tuple[str, str, str]]:
 def _finding(path: str, fault: Fault, wheel_sha256: str) -> Finding:
     next_step = AGAIN
     if fault.is_decision:
-        digest = fault.member_sha256 or wheel_sha256
+        digest = wheel_sha256 if fault.member_sha256 in {"", EMPTY_SHA256} else fault.member_sha256
         next_step = f'Leave it out, or look into it and run: appliance ingest allow {digest} --reason "..."'
     return Finding(fault.code, _shown(path), _shown(fault.expected), _shown(fault.found), next_step)
 
@@ -101,8 +109,9 @@ def _clash(environment: Environment, clash: Clash) -> Finding:
     sides = [f"{path} of {name} with sha256 {digest}" for name, path, digest in _sides(clash)]
     return Finding(
         clash.code, file, f"files that go together with those of {clash.first.file_name}", _shown("; ".join(sides)),
-        f'Leave one of the two out, or look into them and run: appliance ingest allow {clash.second.sha256} '
-        '--reason "..."',
+        "Leave one of the two out, or look into both and run: " + " and ".join(
+            f'appliance ingest allow {sha256} --reason "..."' for sha256 in (clash.first.sha256, clash.second.sha256)
+        ),
     )  # fmt: skip
 
 

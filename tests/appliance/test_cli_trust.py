@@ -178,7 +178,7 @@ def test_what_was_let_through_is_named_with_the_package(new_home: Path, package:
 @pytest.mark.parametrize(
     "arguments",
     [(A,), (A, "--reason", "  "), ("abc", "--reason", "x"), ("g" * 64, "--reason", "x"), (), (A, "--list"),
-     (A[:-1] + "\uff11", "--reason", "x")],
+     (A[:-1] + "\uff11", "--reason", "x"), (hashlib.sha256().hexdigest(), "--reason", "every empty file")],
 )  # fmt: skip
 def test_no_override_without_a_reason_and_a_whole_digest(
     arguments: tuple[str, ...], new_home: Path, monkeypatch: pytest.MonkeyPatch
