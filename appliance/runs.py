@@ -40,6 +40,8 @@ PATIENCE_S = 7_200.0
 """What one attempt may take beside its runs, at the very most: answers, builds, further runs."""
 RUNS = 5
 """Runs under the commit's own limit that one attempt makes at the very most."""
+BROKEN_TRIES = 3
+"""How often an attempt may find its environment broken: code that breaks it on purpose must not be run for ever."""
 
 
 @dataclass(frozen=True)
@@ -175,10 +177,13 @@ def stuck_after_s(jobs: list[AttemptJob]) -> float:
 
 
 def settle(raw: RawStore, job: AttemptJob) -> tuple[AttemptJob, int | None]:
-    """Return the id of a stored attempt, or the job to make: a broken environment is tried again."""
+    """Return the id of a stored attempt, or the job to make: a broken environment is tried again, a few times.
+
+    After BROKEN_TRIES the last ENV_BROKEN stands.
+    """
     while (found := raw.stored(job.key)) is not None:
         attempt_id, verdict = found
-        if verdict != Verdict.ENV_BROKEN:
+        if verdict != Verdict.ENV_BROKEN or job.retry + 1 >= BROKEN_TRIES:
             return job, attempt_id
         job = replace(job, retry=job.retry + 1)
     return job, None

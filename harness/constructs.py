@@ -1,8 +1,10 @@
 """Constructs in Python source by which code can reach the process that tests it.
 
 Pure: source in, (kind, name, line) out. Names are followed through imports (`from os import _exit as
-leave`), `getattr` with a text that can be put together, and `importlib.import_module`. What is
-listed here is not forbidden as such: `harness/redflags.py` decides what an attempt may add.
+leave`), `getattr` and `attrgetter` with a text that can be put together, class patterns, and
+`importlib.import_module`. What is listed here is not forbidden as such: `harness/redflags.py` decides
+what an attempt may add. A module too deep to be read to its end is a construct itself, so that one
+odd expression does not hide the rest.
 
 Not protected against: names that only come to be at run time. Every list of this kind can be evaded.
 """
@@ -18,6 +20,9 @@ from dataclasses import dataclass
 from harness.spelled import folded
 from harness.suspects import ATTRIBUTES, DOTTED, TEST_TOOLS, TEXTS, WHOLE_TEXTS, is_or_in
 
+UNREADABLE = "unreadable"
+"""The kind of what stands for a module, or for its rest, that cannot be read."""
+
 
 @dataclass(frozen=True)
 class Construct:
@@ -32,9 +37,13 @@ _BUILTIN_CODE = {"eval", "exec", "compile", "__import__"}
 _TRUTHS = {"__eq__", "__ne__", "__bool__", "__contains__", "__lt__", "__le__", "__gt__", "__ge__", "__instancecheck__",
            "__subclasscheck__"}  # fmt: skip
 _READERS = {"open", "read_text", "read_bytes", "glob", "rglob", "iglob", "listdir", "walk", "scandir", "Path",
-            "PurePath", "joinpath", "getsource", "getsourcelines", "loadtxt", "getline", "getlines"}  # fmt: skip
+            "PurePath", "joinpath", "getsource", "getsourcelines", "loadtxt", "getline", "getlines",
+            "fdopen"}  # fmt: skip
 _HOOKS = {"sys.excepthook", "sys.displayhook", "sys.unraisablehook", "sys.breakpointhook", "threading.excepthook",
           "warnings.showwarning", "warnings.formatwarning", "sys.stdout", "sys.stderr", "sys.exit"}  # fmt: skip
+_CODE_FACTS = {"co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_varnames", "co_flags", "co_name",
+               "co_qualname", "co_filename", "co_firstlineno"}  # fmt: skip
+"""What a code object says about a function without giving its insides away."""
 _MOST_TEXT = 400
 
 
@@ -49,9 +58,10 @@ def constructs(source: bytes) -> tuple[Construct, ...] | None:
     finder = _Finder()
     try:
         finder.visit(tree)
+        finder.found += _at_import(tree)
     except RecursionError:
-        return None
-    found = [*finder.found, *_at_import(tree)]
+        finder.found.append(Construct(UNREADABLE, "an expression that is too deep", 1))
+    found = finder.found
     return tuple(sorted(set(found), key=lambda construct: (construct.line, construct.kind, construct.name)))
 
 
@@ -80,6 +90,12 @@ class _Finder(ast.NodeVisitor):
             self.dotted(node.module if alias.name == "*" else name, node)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
+        if node.attr in _CODE_FACTS and isinstance(node.value, ast.Attribute) and node.value.attr == "__code__":
+            self.add("internals", f"__code__.{node.attr}", node)
+            self.visit(node.value.value)
+            return
+        if node.attr == "__subclasses__" and _is_root_class(node.value):
+            self.add("internals", "object.__subclasses__", node)
         self.attribute(node.attr, node)
         name = self.resolved(node)
         if name:
@@ -96,6 +112,20 @@ class _Finder(ast.NodeVisitor):
     def visit_Subscript(self, node: ast.Subscript) -> None:
         if self.resolved(node.value) == "sys.modules" and _own_name(node.slice) and isinstance(node.ctx, ast.Load):
             return  # a module that looks itself up, or the one a class comes from
+        self.generic_visit(node)
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        if len(node.ops) == 1 and isinstance(node.ops[0], ast.In | ast.NotIn):
+            [holder] = node.comparators
+            if self.resolved(holder) == "sys.modules":  # whether something is imported says nothing about the tests
+                self.add("modules", "in sys.modules", node)
+                self.visit(node.left)
+                return
+        self.generic_visit(node)
+
+    def visit_MatchClass(self, node: ast.MatchClass) -> None:
+        for name in node.kwd_attrs:
+            self.attribute(name, node)
         self.generic_visit(node)
 
     def visit_Constant(self, node: ast.Constant) -> None:
@@ -121,6 +151,10 @@ class _Finder(ast.NodeVisitor):
             self.by_text(called, node, text)
         elif called in _BUILTIN_CODE or called.removeprefix("builtins.") in _BUILTIN_CODE:
             self.add("dynamic-code", called.removeprefix("builtins."), node)
+        elif called in {"operator.attrgetter", "operator.methodcaller"}:
+            self.by_path(called, node)
+        elif called == "types.FunctionType":
+            self.add("dynamic-code", "types.FunctionType()", node)
         elif called == "importlib.import_module" and first is not None and folded(first) is not None:
             self.dotted(str(folded(first)), node)
         elif called == "type" and len(node.args) == 3:  # noqa: PLR2004 - name, bases, namespace
@@ -182,6 +216,8 @@ class _Finder(ast.NodeVisitor):
         base = self.resolved(node.args[0]) or getattr(node.args[0], "id", "")
         if text is not None:
             self.attribute(text, node)
+            if text == "__subclasses__":
+                self.add("internals", "object.__subclasses__", node)
             if base:
                 self.dotted(f"{self.names.get(base, base)}.{text}", node)
         if called in {"setattr", "delattr"} and base:
@@ -193,6 +229,16 @@ class _Finder(ast.NodeVisitor):
             self.add("hidden-name", called, node)
         elif text is not None and not isinstance(written, ast.Constant):
             self.add("hidden-name", text, node)
+
+    def by_path(self, called: str, node: ast.Call) -> None:
+        """Take in attributes that are named by texts with dots."""
+        for argument in node.args if called.endswith("attrgetter") else node.args[:1]:
+            text = folded(argument)
+            for name in (text or "").split("."):
+                self.attribute(name, node)
+            constants = (part for part in ast.walk(argument) if isinstance(part, ast.Constant))
+            if text is None and any("__" in str(part.value) for part in constants):
+                self.add("hidden-name", called, node)
 
     def put_together(self, node: ast.expr) -> None:
         """Take in a text that is spelled in pieces."""
@@ -266,6 +312,14 @@ class _Finder(ast.NodeVisitor):
         if not isinstance(node, ast.Name) or node.id not in self.names:
             return ""
         return ".".join([self.names[node.id], *reversed(parts)])
+
+
+def _is_root_class(node: ast.expr) -> bool:
+    """Return whether a class may be one that all others come from: its subclasses are all classes there are."""
+    if isinstance(node, ast.Name):
+        return node.id in {"object", "type"}
+    climbs = {"__base__", "__bases__", "__mro__", "mro"}
+    return any(isinstance(part, ast.Attribute) and part.attr in climbs for part in ast.walk(node))
 
 
 def _own_name(node: ast.expr) -> bool:

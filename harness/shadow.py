@@ -1,23 +1,23 @@
 """Modules of a candidate that would stand before what the tests rely on.
 
 The project's import roots come first on the path, as in any editable install, so a new top-level
-`pytest.py` would be pytest. A candidate may not add such a module; the project's own modules of
-such names, which the gold commit has, too, are the project's business.
+`pytest.py` would be pytest. A candidate may not add such a module, by an edit or by its build; the
+project's own modules of such names, which the gold commit has, too, are the project's business.
 """
 
 from __future__ import annotations
 
 import posixpath
-import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from harness.constructs import constructs
 from harness.envs.layer import Layer
-from harness.paths import is_from_gold
+from harness.pytestconfig import configured
+from harness.redflags import is_hard
 from harness.tree import Tree
 
-_PYTHONPATH = re.compile(r"^pythonpath[ \t]*=[ \t]*(\[[^\]]*\]|[^\n]*(?:\n[ \t]+[^\n]+)*)", re.MULTILINE)
 SITE_HOOKS = frozenset({"sitecustomize", "usercustomize"})
 
 
@@ -42,14 +42,24 @@ def forged_layer(layer: Layer, gold: Layer) -> str | None:
     """Return what the build of a candidate brings that decides how tests run, or None.
 
     A build runs the candidate's code, so its answer is the candidate's word: metadata and nothing else, no
-    plugins, import roots, tests or test configuration beyond those of the true solution's build.
+    plugins, import roots or files beyond those of the true solution's build. A file that only this build makes
+    is source that nobody looked at, and one that both make may hold nothing that an edit may not.
     """
     strange = [path for path in sorted(layer.files) if not path.partition("/")[0].endswith(".dist-info")]
-    generated = sorted(set(layer.generated) - set(gold.generated))
-    strange += [path for path in generated if is_from_gold(path)]
+    strange += sorted(set(layer.generated) - set(gold.generated))
+    strange += [word for path in sorted({*layer.generated} & {*gold.generated}) for word in _flags(path, layer, gold)]
     strange += [f"the plugin {name}" for name in layer.pytest_plugins if name not in gold.pytest_plugins]
     strange += [f"the import root {root}" for root in layer.roots if root not in {*gold.roots, ".", "src"}]
     return f"{strange[0]}, which its build brings," if strange else None
+
+
+def _flags(path: str, layer: Layer, gold: Layer) -> list[str]:
+    """Return the hard red flags of a generated source that the true solution's build does not have there."""
+    mine, theirs = (constructs(part.generated[path]) if path.endswith(".py") else () for part in (layer, gold))
+    if mine is None:
+        return [] if theirs is None else [f"{path}, which does not parse and"]
+    known = {construct.name for construct in theirs or ()}
+    return [f"{found.name} in {path}" for found in mine if is_hard(found) and found.name not in known]
 
 
 def import_roots(tree: Tree, roots: Iterable[str], tests: Iterable[str]) -> tuple[str, ...]:
@@ -59,17 +69,8 @@ def import_roots(tree: Tree, roots: Iterable[str], tests: Iterable[str]) -> tupl
     project's configuration adds.
     """
     folders = [str(parent) for path in tests for parent in PurePosixPath(path).parents]
-    return tuple(dict.fromkeys([*roots, ".", *folders, *_configured(tree)]))
-
-
-def _configured(tree: Tree) -> list[str]:
-    """Return the `pythonpath` of pytest's configuration."""
-    found: list[str] = []
-    for name in ("pyproject.toml", "pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg"):
-        text = tree.read(name).decode("utf-8", "replace") if name in tree else ""
-        for words in _PYTHONPATH.findall(text):
-            found += [posixpath.normpath(word) for word in re.split(r"[\s,\"'\[\]]+", words) if word]
-    return found
+    added = [posixpath.normpath(word) for word in configured(tree, "pythonpath")]
+    return tuple(dict.fromkeys([*roots, ".", *folders, *added]))
 
 
 def taken_names(site_packages: Iterable[Path]) -> frozenset[str]:

@@ -30,7 +30,7 @@ DOTTED = {
                 "os.spawnve", "os.system", "os.popen", "pty", "_posixsubprocess", "subprocess", "multiprocessing",
                 "concurrent.futures.ProcessPoolExecutor"),
     "thread": ("threading.Thread", "_thread.start_new_thread", "threading.Timer"),
-    "modules": ("sys.modules",),
+    "modules": ("sys.modules", "__main__"),
     "arguments": ("sys.argv", "sys.orig_argv"),
 }  # fmt: skip
 ATTRIBUTES = {

@@ -116,8 +116,10 @@ class Workbench:
         own = {*case.parent, *case.gold}
         tests = request.files or [path for path in case.gold_graded if is_test_module(path)]
         roots = import_roots(case.gold_graded, request.layer.roots, tests)
-        found = shadowing(candidate, own, roots, taken_names(site_packages))
-        return found or forged_layer(request.layer, self.layer(case, case.gold_graded))
+        gold = self.layer(case, case.gold_graded)
+        brought = {*candidate, *request.layer.generated}
+        found = shadowing(brought, {*own, *gold.generated}, roots, taken_names(site_packages))
+        return found or forged_layer(request.layer, gold)
 
     def layer(self, case: Case, tree: Tree) -> Layer:
         """Return the project layer for a tree of a commit."""

@@ -3,9 +3,10 @@
 The project's own build backend is asked, inside the sandbox, for an editable build of the tree that
 is to be tested; from it come the .dist-info (name, version, entry points), the import roots and
 files that only a build creates. They travel with the tree into the sandbox and lie beside the
-template, never in it. Invariant: what a build reads from sources or writes beside them belongs to
-one tree and is never lent to another. A backend that cannot answer leaves the static layer, and the
-layer says so.
+template, never in it. Invariants: what a build reads from sources or writes beside them belongs to
+one tree and is never lent to another; a build runs the candidate's code, so it sees which test files
+there are and not a byte of what they say. A backend that cannot answer leaves the static layer, and
+the layer says so.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,6 +25,7 @@ from harness.durable import keep_cached
 from harness.envs.template import Template, entry_points
 from harness.keyedpipe import new_key, open_records
 from harness.paths import Role, role
+from harness.pytestconfig import configured
 from harness.sandbox.bwrap import WORK, Sandbox, run
 from harness.sandbox.consumed import consumed_input
 from harness.sandbox.limits import Limits
@@ -118,9 +121,28 @@ def shared_key(template: Template, tree: Tree, env: Mapping[str, str]) -> str:
 
 
 def own_key(template: Template, tree: Tree, env: Mapping[str, str]) -> str:
-    """Return the address for this very tree; tests are no input of a build."""
-    files = [f"{tree.entries[p].blob} {p}" for p in sorted(tree) if role(p) not in {Role.TEST, Role.CI}]
+    """Return the address for this very tree; of the tests a build sees the names alone."""
+    seen = without_test_text(tree)
+    files = [f"{seen.entries[p].blob} {p}" for p in sorted(seen) if role(p) is not Role.CI]
     return _digest([template.key, files, sorted(env.items())])
+
+
+def without_test_text(tree: Tree) -> Tree:
+    """Return the tree with every test file empty: packaging files may list them, and tests hold the answers.
+
+    Test files are those whose names tell, and those that the project's pytest configuration names. A pattern
+    for all modules tells nothing.
+    """
+    patterns = [words for words in configured(tree, "python_files") if not fnmatch("__init__.py", words)]
+    return tree.replace(
+        {
+            path: b""
+            for path in tree
+            if role(path) is Role.TEST
+            or path.endswith("conftest.py")
+            or any(fnmatch(path if "/" in pattern else PurePosixPath(path).name, pattern) for pattern in patterns)
+        }
+    )
 
 
 def _digest(parts: list[object]) -> str:
@@ -133,6 +155,8 @@ def _says_all(tree: Tree) -> bool:
     hatch = pyproject.get("tool", {}).get("hatch", {})
     hooks = {**hatch.get("build", {}).get("hooks", {}), **hatch.get("metadata", {}).get("hooks", {})}
     if not pyproject.get("project") or "setup.py" in tree or "custom" in hooks:
+        return False
+    if "backend-path" in pyproject.get("build-system", {}):  # the backend is code of the tree itself
         return False
     if "version" not in pyproject["project"].get("dynamic", []):
         return True
@@ -153,7 +177,8 @@ def _build(template: Template, tree: Tree, env: Mapping[str, str]) -> tuple[Laye
         "backend_path": [str(entry) for entry in system.get("backend-path", [])],
     }
     extra = {"request.json": json.dumps(request).encode()}
-    with consumed_input(lambda out: write_tar(tree, out, prefix="tree", extra=extra)) as tar:
+    seen = without_test_text(tree)
+    with consumed_input(lambda out: write_tar(seen, out, prefix="tree", extra=extra)) as tar:
         done = run(
             Sandbox(
                 [template.python, f"{INSIDE}/build_layer.py"],

@@ -16,7 +16,17 @@ import pytest
 from appliance.errors import Busy, ManifestChanged, NotFound, WorkerDied, WorkerFailed
 from appliance.home import Home, open_home
 from appliance.pool import worker_pool
-from appliance.runs import RunOptions, RunSummary, only_run, plan_jobs, regrade, run_attempts, settle, stuck_after_s
+from appliance.runs import (
+    BROKEN_TRIES,
+    RunOptions,
+    RunSummary,
+    only_run,
+    plan_jobs,
+    regrade,
+    run_attempts,
+    settle,
+    stuck_after_s,
+)
 from appliance.store.curated import CuratedStore
 from appliance.store.raw import RawStore
 from harness.answerers.routes import make_routes
@@ -155,6 +165,22 @@ def test_a_broken_environment_is_tried_again(home: Home, curated: CuratedStore, 
     assert (attempt_id, again.retry, again.key == job.key) == (None, 1, False)
     stored = store.add(replace(RECORD, key=again.key))
     assert settle(store, job) == (again, stored)
+    store.close()
+
+
+def test_an_attempt_that_breaks_its_environment_each_time_is_not_made_for_ever(
+    home: Home, curated: CuratedStore, tmp_path: Path
+) -> None:  # fmt: skip
+    """After a few tries ENV_BROKEN is the attempt's verdict, and nothing more is handed out."""
+    store = RawStore(tmp_path / "raw.db")
+    [job] = plan_jobs(home, curated, _options(commits=1, seed=9))
+    broken, stored = replace(RECORD.grade, verdict=Verdict.ENV_BROKEN), []
+    for number in range(BROKEN_TRIES):
+        wanted, attempt_id = settle(store, job)
+        assert (attempt_id, wanted.retry) == (None, number)
+        stored.append(store.add(replace(RECORD, key=wanted.key, grade=broken)))
+    assert settle(store, job)[1] == stored[-1]
+    assert list(run_attempts([job], store, _NoExecutor(), 1)) == [(None, stored[-1])]
     store.close()
 
 

@@ -25,6 +25,13 @@ FOUND = [
     ("def f(e):\n    return e.__traceback__.tb_frame.f_back.f_locals", "frame", "f_locals"),
     ("def f(g):\n    return g.gi_frame", "frame", "gi_frame"),
     ("import inspect\ninspect.stack()", "frame", "inspect.stack"),
+    ("match err:\n    case object(__traceback__=object(tb_frame=at)): pass", "frame", "tb_frame"),
+    ("import operator\noperator.attrgetter('__traceback__.tb_frame.f_locals')(e)", "frame", "f_locals"),
+    ("from operator import attrgetter as get\nget('x', 'a.' + 'tb_frame')(e)", "frame", "tb_frame"),
+    ("import operator\noperator.methodcaller('__subclasses__')(x)", "internals", "__subclasses__"),
+    ("import operator\noperator.attrgetter('__' + n)(e)", "hidden-name", "operator.attrgetter"),
+    ("import __main__", "modules", "__main__"),
+    ("import importlib\nimportlib.import_module('__main__')", "modules", "__main__"),
     ("import gc\ngc.get_objects()", "heap", "gc.get_objects"),
     ("import ctypes", "heap", "ctypes"),
     ("import sys\nsys.modules['x'] = 1", "import-system", "sys.modules[...] ="),
@@ -79,6 +86,9 @@ CLEAN = [
     "text = 'Run pytest to test it.'\nprint('tests/test_a.py')",
     "import time\nself.time = time.time()\nstate.clock = time.time",
     "open('data/latest.json')\nPath('contest/fastest.txt')",
+    "from . import __main__\nfrom pkg.__main__ import main",
+    "import operator\noperator.attrgetter('name.first')(x)\noperator.methodcaller('strip', '__x__')(y)",
+    "match point:\n    case Point(x=0, y=0): pass",
     "x = object().__class__.__name__\ny = type(x).__mro__",
 ]  # fmt: skip
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.envs.interpreters import find_interpreter
-from harness.envs.layer import Layer, LayerStore, _parse, shared_key, static_roots
+from harness.envs.layer import Layer, LayerStore, _parse, shared_key, static_roots, without_test_text
 from harness.envs.template import Template, TemplateStore, Wheels
 from harness.errors import PythonMissing
 from harness.manifest import Environment, Lock
@@ -258,6 +258,44 @@ def test_a_build_that_was_stopped_is_asked_again(store: LayerStore, template: Te
     layer = layer_of(store, template, {"setup.py": setup, **SRC})
     assert layer.how.startswith("static")
     assert list(store.root.rglob("*.json")) == []
+
+
+def test_a_build_sees_the_names_of_tests_and_not_their_text(store: LayerStore, template: Template) -> None:
+    """Code that runs at build time cannot carry expected values to where the tests are not."""
+    setup = (
+        "import pathlib, setuptools\n"
+        "names = sorted(map(str, pathlib.Path('.').rglob('*.py')))\n"
+        "kept = ''.join(pathlib.Path(name).read_text() for name in names if name != 'setup.py')\n"
+        "pathlib.Path('notes.txt').write_text(' '.join(names) + kept)\n"
+        "setuptools.setup(name='demo', version='1', py_modules=['demo'], packages=['tests'])\n"
+    )
+    tests = {
+        "tests/__init__.py": "",
+        "tests/test_demo.py": "assert demo.f() == 'secret'\n",
+        "conftest.py": "SECRET = 1\n",
+    }
+    layer = layer_of(store, template, {"setup.py": setup, "demo.py": "MINE = 1\n", **tests})
+    assert layer.how == "editable"
+    notes = layer.generated["notes.txt"].decode()
+    assert ("tests/test_demo.py" in notes, "MINE" in notes, "secret" in notes.lower()) == (True, True, False)
+    more = layer_of(store, template, {"setup.py": setup, "demo.py": "MINE = 1\n", **tests, "tests/test_more.py": ""})
+    assert "tests/test_more.py" in more.generated["notes.txt"].decode()
+
+
+def test_test_files_are_empty_for_a_build_however_they_are_named() -> None:
+    """Names that the configuration declares count; a pattern that every module fits does not."""
+    toml = "[tool.pytest.ini_options]\npython_files = ['check_*.py', \"*.py\", 'deep/*_[ab].py']\n"
+    files = {"checks/check_a.py": "1", "deep/x_a.py": "2", "deep/x_c.py": "3", "demo.py": "4", "testing/data.json": "5"}
+    seen = without_test_text(tree_of({"pyproject.toml": toml, **files}))
+    assert {path for path in files if not seen.read(path)} == {"checks/check_a.py", "deep/x_a.py", "testing/data.json"}
+
+
+def test_a_backend_in_the_tree_is_not_lent_to_another_tree(store: LayerStore, template: Template) -> None:
+    """Where the backend is code of the project, one tree's build says nothing about another's."""
+    refused = [
+        layer_of(store, template, own_backend(f"raise RuntimeError('said by {who}')")).how for who in ("one", "two")
+    ]
+    assert [words.rpartition(" ")[2] for words in refused] == ["one", "two"]
 
 
 def test_static_roots() -> None:
