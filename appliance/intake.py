@@ -37,11 +37,12 @@ _RECORDED_FINDINGS = 20
 
 def import_into(
     home: Home, directory: Path, *, workers: int | None, gate_budget_s: float | None, dry_run: bool,
-    progress: Callable[[str], None], accept_older: str = "",
+    progress: Callable[[str], None], accept_older: str = "", room: Room | None = None,
 ) -> ImportReport:  # fmt: skip
     """Import a package directory into a home; WorkerDied when a worker process was killed meanwhile.
 
-    `accept_older` is the operator's reason to take in a lower sequence than one that is here.
+    `accept_older` is the operator's reason to take in a lower sequence than one that is here. Without a `room` the
+    import waits for the reserve of the home.
     """
     curated = CuratedStore(home.curated_db)
     try:
@@ -49,7 +50,7 @@ def import_into(
         if not dry_run:
             record_refusals(home, curated)  # of an import that a power cut ended
         number = workers or home.config.workers
-        shelves = _shelves(home, curated, policy, Reserve.of(home, progress))
+        shelves = _shelves(home, curated, policy, room or Reserve.of(home, progress))
         with worker_pool(number) as pool:
             report = import_package(
                 directory.absolute(), shelves, pool, workers=number, progress=progress, dry_run=dry_run,

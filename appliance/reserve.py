@@ -2,6 +2,7 @@
 
 The reserve is what lets finished attempts be committed and a person still work on a machine whose
 disk is as good as full. It is looked at before anything is begun; what is under way is not stopped.
+Who has other things to do than to wait asks for a reserve that is not patient: it raises instead.
 Not protected against: another program that writes into the reserve while work is under way.
 """
 
@@ -9,11 +10,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from appliance.errors import ApplianceError
+from harness.errors import DiskFull
 
 if TYPE_CHECKING:
     from appliance.home import Home
@@ -57,6 +59,8 @@ class Reserve:
     """Where the two lines go."""
     poll_s: float = POLL_S
     tries: int = FULL_DISK_TRIES
+    is_patient: bool = True
+    """Whether work waits for room; else it ends with DiskFull, and whoever began it decides when to try again."""
     is_paused: bool = field(default=False, init=False)
 
     @classmethod
@@ -64,8 +68,16 @@ class Reserve:
         """Return the reserve that the settings of a home ask for."""
         return cls(home.var, int(home.config.disk_reserve_gib * _GIB), tell, poll_s=poll_s)
 
+    @classmethod
+    def impatient(cls, home: Home, tell: Callable[[str], None]) -> Reserve:
+        """Return the reserve that the settings of a home ask for, for work that must not wait for it."""
+        return replace(cls.of(home, tell), tries=0, is_patient=False)
+
     def has(self, coming_bytes: int = 0) -> bool:
-        """Return whether so much can be written without touching the reserve; NeverRoom when it never can."""
+        """Return whether so much can be written without touching the reserve; NeverRoom when it never can.
+
+        DiskFull instead of False for work that must not wait.
+        """
         wanted, now = self.reserve_bytes + coming_bytes, space(self.path)
         if wanted > now.total_bytes:
             raise NeverRoom(
@@ -73,6 +85,12 @@ class Reserve:
                 f"{size(wanted)} free: {size(self.reserve_bytes)} as reserve and {size(coming_bytes)} to write"
             )
         has_room = now.free_bytes >= wanted
+        if not has_room and not self.is_patient:
+            raise DiskFull(
+                f"{size(now.free_bytes)} free on {self.path}, {size(wanted)} wanted, {size(self.reserve_bytes)} of it "
+                "as reserve",
+                hint="Free some space; it is tried again by itself.",
+            )
         if has_room and self.is_paused:
             self.tell(f"goes on: {size(now.free_bytes)} free on {self.path}")
         elif not has_room and not self.is_paused:

@@ -3,6 +3,10 @@
 Parsed and checked once, here; everything downstream receives the frozen dataclasses. The schema
 says what a document looks like; `parse_manifest` also checks what a schema cannot: unique ids,
 references between the lists, and a parent for every commit.
+
+A manifest may come from anybody, so every keyword of its schema takes time in proportion to the
+document. `uniqueItems` does not (each item is compared with each other one, before `items` refuses
+them), so what must be unique is counted here, when the items are known to be texts.
 """
 
 from __future__ import annotations
@@ -18,6 +22,9 @@ from harness.schemas import check
 FORMAT = 1
 MANIFEST_NAME = "manifest.json"
 SIGNATURE_NAME = "manifest.json.sig"
+_SHOWN_IDS = 20
+_MOST_COMMAS = 1_000_000
+"""A schema check takes some 15 us for each value; a manifest of 10,000 commits has a tenth of as many."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +114,14 @@ class Manifest:
 
 def parse_manifest(raw: bytes) -> Manifest:
     """Read and check a manifest document; BadManifest names the first thing that is wrong."""
+    if raw.count(b",") > _MOST_COMMAS:
+        raise BadManifest(f"{MANIFEST_NAME} holds more than {_MOST_COMMAS} values, which no package needs")
     try:
         doc = json.loads(raw, parse_float=_no_float, parse_constant=_no_float)
         json.dumps(doc, ensure_ascii=False).encode()  # half a surrogate pair cannot be stored or hashed
+        problem = check("manifest", doc)
     except (ValueError, RecursionError) as err:
         raise BadManifest(f"{MANIFEST_NAME} is not JSON: {err}") from err
-    problem = check("manifest", doc)
     if problem:
         raise BadManifest(f"{MANIFEST_NAME}: {problem}")
     manifest = _from_document(doc)
@@ -171,13 +180,22 @@ def _commit(row: Mapping[str, Any]) -> Commit:
     return Commit(**{**row, **{name: tuple(row[name]) for name in lists}})
 
 
-def _check_references(manifest: Manifest) -> None:
-    ids = [env.id for env in manifest.environments]
-    if len(set(ids)) != len(ids):
+def _check_uniqueness(manifest: Manifest) -> None:
+    if len({env.id for env in manifest.environments}) != len(manifest.environments):
         raise BadManifest(f"{MANIFEST_NAME}: two environments share an id")
-    shas = [commit.sha for commit in manifest.commits]
-    if len(set(shas)) != len(shas):
+    if len({commit.sha for commit in manifest.commits}) != len(manifest.commits):
         raise BadManifest(f"{MANIFEST_NAME}: a commit is listed twice")
+    for env in manifest.environments:
+        if len(set(env.wheels)) != len(env.wheels):
+            raise BadManifest(f"{MANIFEST_NAME}: environment {env.id} names a wheel twice")
+    for commit in manifest.commits:
+        if len(set(commit.kinds)) != len(commit.kinds):
+            raise BadManifest(f"{MANIFEST_NAME}: commit {commit.sha[:12]} names a kind twice")
+
+
+def _check_references(manifest: Manifest) -> None:
+    ids = {env.id for env in manifest.environments}
+    _check_uniqueness(manifest)
     for env in manifest.environments:
         for wheel in env.wheels:
             if f"packages/{wheel}" not in manifest.files:
@@ -186,7 +204,7 @@ def _check_references(manifest: Manifest) -> None:
         if commit.environment not in ids:
             raise BadManifest(
                 f"{MANIFEST_NAME}: commit {commit.sha[:12]} names environment {commit.environment!r}, "
-                f"known are {', '.join(ids) or 'none'}"
+                f"known are {', '.join(sorted(ids)[:_SHOWN_IDS]) or 'none'}"
             )
     for path in manifest.files:
         if ".." in path.split("/") or "." in path.split("/") or "" in path.split("/"):

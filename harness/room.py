@@ -44,9 +44,12 @@ class AnyRoom:
         return True
 
 
-def wait_for(room: Room, coming_bytes: int = 0) -> None:
-    """Return once there is room; an interrupt passes."""
-    while not room.has(coming_bytes):
+def wait_for(room: Room, coming_bytes: int | Callable[[], int] = 0) -> None:
+    """Return once there is room; an interrupt passes, and so does what a room raises that does not wait.
+
+    A function is asked anew each time, so that nobody waits for room for something that is gone: it raises.
+    """
+    while not room.has(coming_bytes if isinstance(coming_bytes, int) else coming_bytes()):
         time.sleep(room.poll_s)
 
 

@@ -1,8 +1,9 @@
 """Import a package: copy in once, check, gate every commit, integrate at one stroke, or quarantine.
 
 A package is either integrated (files in place, then one database transaction) or quarantined with
-its reason; a crash in between leaves a staging directory that the next import sweeps away. Every
-phase waits for room on the disk before it starts, and one that meets a full disk is done again.
+its reason; a crash in between leaves a staging directory that the next import sweeps away. Trust
+comes first: a package that is refused for its survey, signature, manifest or sequence is not copied.
+Every phase waits for room on the disk before it starts, and one that meets a full disk is done again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -29,10 +30,11 @@ from harness.handout import QUEUED_PER_WORKER, Rules, hand_out
 from harness.manifest import Manifest
 from harness.room import despite_full, is_full, wait_for
 from harness.workbench import Places
-from ingest.checks.candidate import Candidate
-from ingest.checks.table import first_findings
+from ingest.checks.candidate import Candidate, Check
+from ingest.checks.table import CHECKS, FIRST_LOOK, first_findings
 from ingest.errors import AlreadyImporting, PackageMissing
 from ingest.findings import Finding
+from ingest.firstlook import copy_papers, papers_bytes, swollen, whole_bytes
 from ingest.inspect import printable
 from ingest.shelves import (
     QUARANTINE_NAME,
@@ -41,6 +43,7 @@ from ingest.shelves import (
     put_in_quarantine,
     quarantine_place,
     staging,
+    thin_quarantine,
 )
 from ingest.staging import Staged, copy_in
 from ingest.survey import survey
@@ -110,11 +113,10 @@ def import_package(
     dry_run: bool = False, workers: int = WORKERS,
 ) -> ImportReport:  # fmt: skip
     """Import the package in `source`; raises only when the package itself was not judged."""
-    if not source.is_dir():
-        raise PackageMissing(f"{source} is not a directory")
+    _present(source)
     shelves.incoming.mkdir(parents=True, exist_ok=True)
     with only_holder(shelves.incoming / ".lock", AlreadyImporting("another import is running on this appliance")):
-        wait_for(shelves.room)
+        wait_for(shelves.room, partial(_present, source))
         try:
             with staging(shelves) as stage:
                 rules = Rules(
@@ -183,24 +185,37 @@ class _Import:
     def checked(self) -> Candidate:
         package = self.stage / "package"
         shutil.rmtree(package, ignore_errors=True)  # of a try that met a full disk
-        wait_for(self.shelves.room, self.coming_bytes())
+        candidate = self.looked_at(package)
+        if self.report.findings:
+            return candidate
+        shutil.rmtree(package)
+        wait_for(self.shelves.room, partial(whole_bytes, self.source))
         self.progress(f"copying {self.source.name}")
         with self.timed("copy"):
             staged = copy_in(self.source, package)
         self.check_room(staged)
         self.progress(f"checking {len(staged.files)} files")
         with self.timed("check"):
-            templates = TemplateStore(self.shelves.environments, cap_bytes=self.shelves.environments_cap_bytes)
-            candidate = Candidate(staged, templates, self.shelves.latest_sequence, self.shelves.policy)
-            self.report.failed_check, self.report.findings = first_findings(candidate)
+            return self.judged(staged, CHECKS)
+
+    def looked_at(self, package: Path) -> Candidate:
+        """Judge by the survey, the manifest and the signature, before room is made for the rest."""
+        with self.timed("look"):
+            seen = survey(self.source)
+            wait_for(self.shelves.room, papers_bytes(seen))
+            candidate = self.judged(copy_papers(self.source, seen, package), FIRST_LOOK)
+            if not self.report.findings:
+                self.report.findings = swollen(seen, candidate.known)
+                self.report.failed_check = "files" if self.report.findings else ""
+            return candidate
+
+    def judged(self, staged: Staged, checks: tuple[tuple[str, Check], ...]) -> Candidate:
+        templates = TemplateStore(self.shelves.environments, cap_bytes=self.shelves.environments_cap_bytes)
+        candidate = Candidate(staged, templates, self.shelves.latest_sequence, self.shelves.policy)
+        self.report.failed_check, self.report.findings = first_findings(candidate, checks)
         if self.report.findings and self.may_be_the_disk(staged):
             raise DiskFull("this machine's disk filled up under the checks; they say nothing about the package")
         return candidate
-
-    def coming_bytes(self) -> int:
-        """Return what a copy will take; nothing of a package that is refused for its size."""
-        seen = survey(self.source)
-        return 0 if seen.too_much else seen.bytes
 
     def check_room(self, staged: Staged) -> None:
         """Stop before git meets the full disk: what it says then looks like a fault of the package."""
@@ -265,6 +280,8 @@ class _Import:
         document = {"at": stamp, "source": printable(str(self.source)), **self.report.as_dict()}
         keep = partial(put_in_quarantine, self.stage, self.stage / "package", place, document)
         despite_full(self.shelves.room, keep)
+        with suppress(OSError):  # the refusal stands; the next one thins again
+            thin_quarantine(self.shelves)
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
@@ -273,6 +290,13 @@ class _Import:
             yield
         finally:
             self.report.seconds[phase] = time.monotonic() - started
+
+
+def _present(source: Path) -> int:
+    """Return that a package takes no room yet; PackageMissing when it is not there (any more)."""
+    if not source.is_dir():
+        raise PackageMissing(f"{source} is not a directory")
+    return 0
 
 
 def _bytes_for_git(staged: Staged) -> int:

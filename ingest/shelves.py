@@ -5,12 +5,16 @@ that nobody else looks at), integrated (files in place, then one database transa
 quarantine (one rename, its reason inside). Each move is one durable rename of a finished directory.
 What a cut or a kill leaves behind is recognised by rule and swept by whoever holds the import lock:
 staging directories, and files that were put in place and never got their row.
+
+Why a package was refused stays for good; its files are kept as far as `quarantine_cap_bytes` goes,
+those that were refused last first, so that refused sticks do not fill the disk.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import secrets
 import shutil
@@ -31,6 +35,8 @@ PLACING_NAME = "placing"
 """File of a staging directory that names the package whose files are being put in place."""
 _STAGE_PREFIX = "import-"
 _NAME_CHARACTERS = 64
+QUARANTINE_CAP_BYTES = 4 << 30
+"""What the files of refused packages may take together."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class Shelves:
     policy: Policy = field(default_factory=Policy)
     room: Room = field(default_factory=AnyRoom)
     """Whether there is room for more; an import waits until there is."""
+    quarantine_cap_bytes: int = QUARANTINE_CAP_BYTES
 
 
 @contextmanager
@@ -94,6 +101,29 @@ def put_in_quarantine(stage: Path, package: Path, place: Path, reason: Mapping[s
     if package.exists():
         package.rename(refused / "package")
     move_whole(refused, place)
+
+
+def thin_quarantine(shelves: Shelves) -> None:
+    """Remove the files of the packages refused first until the rest keeps to the cap; every reason stays."""
+    places = sorted(shelves.quarantine.glob(f"*/{QUARANTINE_NAME}"), key=lambda path: path.stat().st_mtime_ns)
+    sizes = {path.parent / "package": _bytes_below(path.parent / "package") for path in places}
+    kept = sum(sizes.values())
+    for package, size_bytes in sizes.items():
+        if kept <= shelves.quarantine_cap_bytes:
+            break
+        for entry in list(package.iterdir()) if size_bytes else []:
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+        kept -= size_bytes
+
+
+def _bytes_below(folder: Path) -> int:
+    """Return the size of the files below a folder; what was copied in are regular files only."""
+    return sum(
+        (Path(root) / name).lstat().st_size for root, _, names in os.walk(folder, followlinks=False) for name in names
+    )
 
 
 def _drop(stage: Path, shelves: Shelves) -> None:

@@ -140,8 +140,13 @@ class CuratedStore:
         return [row[0] for row in rows]
 
     def resolve(self, name: str) -> str:
-        """Return the id for a package name or id; NotFound when there is none, or more than one by that name."""
+        """Return the id for a package name or id; NotFound when there is none, Ambiguous for a name of several.
+
+        An exact id wins: else a package that is named like the id of another one would hide it for good.
+        """
         ids = self.package_ids(name)
+        if name in ids:
+            return name
         if not ids:
             known = ", ".join(self.package_ids()) or "none"
             raise NotFound(f"no package {name!r} is integrated; integrated are: {known}")

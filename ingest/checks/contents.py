@@ -34,6 +34,7 @@ def check_manifest(candidate: Candidate) -> Iterator[Finding]:
 def check_sequence(candidate: Candidate) -> Iterator[Finding]:
     """Find a sequence that is taken or older than what is here; AlreadyIntegrated when it is this very package."""
     manifest, policy = candidate.known, candidate.policy
+    policy.acts.is_older = False  # of an earlier look at what may have changed since
     digest = candidate.staged.files[MANIFEST_NAME].sha256
     integrated = policy.integrated(manifest.name)
     latest = max(candidate.latest_sequence(manifest.name), *integrated, 0)

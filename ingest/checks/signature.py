@@ -22,8 +22,11 @@ from ingest.signing import (
 
 
 def check_signature(candidate: Candidate) -> Iterator[Finding]:
-    """Find out who signed the manifest, or why its signature does not count."""
+    """Find out who signed the manifest, or why its signature does not count; of no manifest the next check speaks."""
     policy = candidate.policy
+    policy.acts.signer, policy.acts.is_unsigned = None, False  # of an earlier look at what may have changed since
+    if MANIFEST_NAME not in candidate.staged.files:
+        return
     try:
         entry = candidate.staged.files.get(SIGNATURE_NAME)
         if entry is None:

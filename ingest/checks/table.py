@@ -20,8 +20,8 @@ from ingest.findings import Finding
 
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("medium", check_medium),
-    ("manifest", check_manifest),
     ("signature", check_signature),
+    ("manifest", check_manifest),
     ("sequence", check_sequence),
     ("files", check_files),
     ("objects", check_objects),
@@ -32,16 +32,22 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("environments", check_environments),
     ("test command", check_test_command),
 )
-"""Name and function, in order. The first check with findings ends the walk."""
+"""Name and function, in order. The first check with findings ends the walk.
+
+The signature comes before the manifest is parsed: it takes its bytes only, and where unsigned packages
+are refused nothing that a stranger wrote is interpreted.
+"""
+FIRST_LOOK = CHECKS[:4]
+"""What takes the survey, the manifest and its signature only."""
 
 
-def first_findings(candidate: Candidate) -> tuple[str, list[Finding]]:
+def first_findings(candidate: Candidate, checks: tuple[tuple[str, Check], ...] = CHECKS) -> tuple[str, list[Finding]]:
     """Run the checks in order; return the name of the first that fails with its findings, or ("", []).
 
     Failures speak of this machine and pass. Anything else that a package makes a check raise is a
     finding: nobody foresaw this package, so it is kept out and kept.
     """
-    for name, check in CHECKS:
+    for name, check in checks:
         try:
             findings = list(check(candidate))
         except Failure:

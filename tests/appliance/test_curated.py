@@ -143,3 +143,13 @@ def test_the_latest_sequence_of_an_unknown_package_is_zero(curated: CuratedStore
     assert curated.latest_sequence("abacus") == 0
     curated.add_package(replace(MANIFEST, sequence=7), DIGEST, REPORTS)
     assert (curated.latest_sequence("abacus"), curated.latest_sequence("other")) == (7, 0)
+
+
+def test_an_exact_id_wins_over_a_package_of_that_name(curated: CuratedStore) -> None:
+    """A package that is named like the id of another one does not hide it, and has an id of its own."""
+    curated.add_package(MANIFEST, DIGEST, ())
+    curated.add_package(replace(MANIFEST, name="abacus-1", sequence=5), "e" * 64, ())
+    curated.add_package(replace(MANIFEST, name="abacus-1", sequence=6), "f" * 64, ())
+    assert [curated.resolve(name) for name in ("abacus-1", "abacus-1-5", "abacus")] == [
+        "abacus-1", "abacus-1-5", "abacus-1",
+    ]  # fmt: skip

@@ -64,6 +64,20 @@ def test_the_reserve_is_the_free_space_that_the_settings_ask_for(new_home: Path)
     assert space(reserve.path / "not" / "there" / "yet").total_bytes == space(new_home).total_bytes
 
 
+def test_who_must_not_wait_is_told_by_a_failure(new_home: Path) -> None:
+    """With figures, at once, and with no line about a pause."""
+    (new_home / "appliance.toml").write_text("[disk]\nreserve_gib = 0.001\n")
+    lines: list[str] = []
+    reserve = Reserve.impatient(open_home(new_home), lines.append)
+    assert reserve.has()
+    now = space(new_home)
+    if now.total_bytes - now.free_bytes < MIB:
+        pytest.skip("the disk is empty")
+    with pytest.raises(DiskFull, match=r"free on .* wanted"):
+        reserve.has((now.total_bytes + now.free_bytes) // 2)
+    assert (lines, reserve.tries, reserve.is_paused) == ([], 0, False)
+
+
 def test_a_pause_and_its_end_are_said_once_with_figures(disk: Path) -> None:
     """What is free, where, what is wanted, and that nothing has to be started again."""
     lines: list[str] = []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -92,6 +94,8 @@ def test_lookups() -> None:
     [
         (lambda d: d["environments"].append(d["environments"][0]), "share an id"),
         (lambda d: d["commits"].append(d["commits"][0]), "listed twice"),
+        (lambda d: d["environments"][0]["wheels"].append(d["environments"][0]["wheels"][0]), "names a wheel twice"),
+        (lambda d: d["commits"][0].update(kinds=["step-plan", "step-plan"]), "names a kind twice"),
         (lambda d: d["files"].pop("packages/demo_dep-1.0+local-py3-none-any.whl"), "`files` does not list"),
         (lambda d: d["commits"][0].update(environment="py399"), "names environment 'py399', known are py311"),
         (lambda d: d["files"].update({"repo/../x": {"sha256": "0" * 64, "bytes": 1}}), "not a plain relative path"),
@@ -118,6 +122,11 @@ BAD: dict[str, Change] = {
     "upper-case name": lambda d: d.update(name="Demo"),
     "sequence zero": lambda d: d.update(sequence=0),
     "sequence as a fraction": lambda d: d.update(sequence=1.0),
+    "sequence that no database column holds": lambda d: d.update(sequence=1 << 63),
+    "sequence above its limit": lambda d: d.update(sequence=1 << 31),
+    "endless size": lambda d: d["files"]["repo/HEAD"].update(bytes=1 << 64),
+    "endless change": lambda d: d["commits"][0].update(lines_changed=1 << 63),
+    "a wheel that is no text": lambda d: d["environments"][0].update(wheels=[{"a": 1}]),
     "sequence as true": lambda d: d.update(sequence=True),
     "short head": lambda d: d.update(head=SHA[:12]),
     "head with a newline": lambda d: d.update(head=SHA + "\n"),
@@ -172,3 +181,51 @@ def test_bytes_that_are_no_manifest_are_refused(raw: bytes) -> None:
     """Whatever the bytes, the answer is a BadManifest."""
     with pytest.raises(BadManifest):
         parse_manifest(raw)
+
+
+HOSTILE: dict[str, Change] = {
+    "wheels": lambda d: d["environments"][0].update(wheels=[{"a": number} for number in range(30_000)]),
+    "few wheels": lambda d: d["environments"][0].update(wheels=[{"a": number} for number in range(5_000)]),
+    "kinds": lambda d: d["commits"][0].update(kinds=[{"a": number} for number in range(30_000)]),
+    "commands": lambda d: d.update(test_command=[[number] for number in range(30_000)]),
+    "environments": lambda d: d.update(environments=[{"id": number} for number in range(30_000)]),
+}
+LIMIT_S = 5
+
+
+@pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE)
+def test_a_list_that_cannot_be_sorted_takes_no_longer_than_another(change: Change) -> None:
+    """Nobody has vouched for a manifest that is being read: its answer comes within seconds."""
+    started = time.monotonic()
+    with pytest.raises(BadManifest):
+        parse(changed(change))
+    assert time.monotonic() - started < LIMIT_S
+
+
+def test_a_manifest_of_millions_of_values_is_not_looked_at_one_by_one() -> None:
+    """Each list may be within its limits and all of them together beyond any."""
+    commit = document()["commits"][0] | {"source_paths": ["a"] * 10_000}
+    started = time.monotonic()
+    with pytest.raises(BadManifest, match="values"):
+        parse(changed(lambda d: d.update(commits=[commit | {"sha": f"{n:040x}"} for n in range(110)])))
+    assert time.monotonic() - started < LIMIT_S
+
+
+def test_no_schema_compares_every_item_with_every_other_one_or_leaves_a_list_open() -> None:
+    """What crosses an edge is checked in time that grows with its size, and no faster."""
+    for path in files("harness.schemas").iterdir():
+        if path.name.endswith(".schema.json"):
+            for part in _parts(json.loads(path.read_text("utf-8"))):
+                assert "uniqueItems" not in part, path.name
+                assert part.get("type") != "array" or "maxItems" in part, (path.name, part)
+                assert part.get("type") != "integer" or "maximum" in part, (path.name, part)
+
+
+def _parts(node: object) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+        for below in node.values():
+            yield from _parts(below)
+    elif isinstance(node, list):
+        for below in node:
+            yield from _parts(below)

@@ -44,6 +44,14 @@ def test_waiting_ends_when_there_is_room() -> None:
     wait_for(AnyRoom(), 1 << 60)
 
 
+def test_who_waits_asks_anew_what_is_coming_and_gives_up_when_it_is_gone() -> None:
+    """A function is called before each question; what it raises ends the waiting."""
+    room, left = _Filling(99), [7, 8]
+    with pytest.raises(IndexError):
+        wait_for(room, lambda: left.pop(0))
+    assert room.asked == [7, 8]
+
+
 @pytest.mark.parametrize("full", FULL)
 def test_work_that_met_a_full_disk_is_done_again_when_there_is_room(full: Exception) -> None:
     """It starts at once, without asking: what is finished may use the reserve."""
