@@ -153,7 +153,8 @@ class _Attempt:
         self.template_key = request.template.key
         shadow = self.bench.shadow(case, trajectory.candidate, request)
         if shadow is not None:
-            return Grade(Verdict.TAMPERED, f"{shadow} would stand before what the tests rely on, or be read beside it", 0, 0)
+            reason = f"{shadow} would stand before what the tests rely on, or be read beside it"
+            return Grade(Verdict.TAMPERED, reason, 0, 0)
         run, self.cached = self.bench.run(request)
         self.runs, self.run_keys = [run], [request.key]
         if needs_rerun(run, self.required):

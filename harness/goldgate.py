@@ -49,7 +49,7 @@ class OracleNote:
     calls: int = 0
     """How many calls are compared."""
     discriminating: int = 0
-    """How many of them the parent answers differently."""
+    """How many of them hollow functions, or else the parent, answer differently."""
     why: str = ""
     """Why there is none, in one word (harness.oracle.make.WhyNone)."""
 

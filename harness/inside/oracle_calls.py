@@ -9,7 +9,7 @@ import inspect
 import types
 
 from oracle_names import function_in_module, kind_of_receiver
-from oracle_values import Unencodable, has_no_state
+from oracle_static import Unencodable, has_no_state
 
 OPERATORS = {
     "__eq__": "eq", "__ne__": "ne", "__lt__": "lt", "__le__": "le", "__gt__": "gt", "__ge__": "ge",
@@ -31,14 +31,22 @@ class CallWriter:
         self.names, self.encoder, self.make_new = names, encoder, make_new
         self.watched = []
         """(place, value) of the arguments that the call may change and a test may look at afterwards."""
+        self.receiver = None
+        """The object whose state the call may change."""
+        self.takes_items = False
+        """Whether the test only goes through the result."""
+        self.unread, self.unwatched = frozenset(), []
+        """Places of arguments that the test cannot look at afterwards: all of them, and those of this call."""
 
     def write(self, frame):
         """Return (document, made) where `made` is the object that a constructor call makes; else Unencodable."""
         code = frame.f_code
-        self.watched = []
+        self.watched, self.receiver, self.unwatched = [], None, []
         if code.co_flags & _ASYNC or code.co_name in _SILENT:
             raise Unencodable("async" if code.co_flags & _ASYNC else "special")
         facts = self.names.enter(frame.f_back)
+        self.unread = facts.unread_arguments(code.co_name, frame.f_back)
+        self.takes_items = facts.takes_items(code.co_name, frame.f_back)
         scope = frame.f_locals
         document = self._imported(frame, facts, scope)
         if document is None:
@@ -73,6 +81,8 @@ class CallWriter:
         how, name, raw = offered
         if name == "__init__":
             return self._construction(first, raw, code, scope, facts)
+        if how in ("method", "set") and not isinstance(first, type):
+            self.receiver = first
         if how == "method" and name in OPERATORS:
             arguments = self._arguments(code, _function(raw), scope, facts, 1)["args"]
             return {"op": "operator", "name": OPERATORS[name], "args": [self._receiver(first), *arguments]}, None
@@ -132,7 +142,8 @@ class CallWriter:
 
     def _argument(self, place, value):
         if type(value) in MUTABLE:
-            self.watched.append((place, value))
+            self.unwatched += [str(place)] if place in self.unread else []
+            self.watched += [] if place in self.unread else [(place, value)]
         return self.encoder.encode(value)
 
 

@@ -10,7 +10,8 @@ import os
 import sys
 import types
 
-from oracle_values import Unencodable, defined_at, static_lookup
+from oracle_static import Unencodable, static_lookup
+from oracle_values import defined_at
 
 TREE = "/work/tree"
 SOURCE, TEST, OTHER = "source", "test", "other"
@@ -94,6 +95,7 @@ class _TestFile:
 
     def __init__(self, filename):
         self.from_imports, self.chains, self.used, self.keywords = [], set(), set(), {}
+        self._calls, self._functions, self._used_up = {}, [], set()
         try:
             with open(filename, "rb") as stream:
                 tree = ast.parse(stream.read())
@@ -118,6 +120,52 @@ class _TestFile:
         elif isinstance(node, ast.Call):
             last = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
             self.keywords.setdefault(last, set()).update(word.arg for word in node.keywords if word.arg)
+            self._calls.setdefault(last, []).append(node)
+            if isinstance(node.func, ast.Name) and node.func.id in _TAKERS:
+                self._used_up.update(node.args[:1])
+        elif isinstance(node, (ast.For, ast.comprehension)):
+            self._used_up.add(node.iter)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            self._functions.append(node)
+
+    def takes_items(self, name, frame):
+        """Return whether the test only goes through the result of a call once, in order, wherever it says it here."""
+        calls = [call for call in self._calls.get(name, ()) if _spans(call, frame.f_lineno)]
+        return bool(calls) and self._used_up.issuperset(calls)
+
+    def unread_arguments(self, name, frame):
+        """Return the places of arguments that nobody can look at after the call: literals, and names said only once."""
+        around = [f for f in self._functions if f.name == frame.f_code.co_name and _spans(f, frame.f_lineno)]
+        calls = [call for call in self._calls.get(name, ()) if _spans(call, frame.f_lineno)]
+        if len(around) != 1 or not calls:
+            return frozenset()
+        said = [node.id for node in ast.walk(around[0]) if isinstance(node, ast.Name)]
+        bound = {word.arg for word in ast.walk(around[0].args) if isinstance(word, ast.arg)}
+        unread = [
+            {place for place, argument in _arguments_of(call) if _is_unread(argument, said, bound)} for call in calls
+        ]
+        return frozenset.intersection(*map(frozenset, unread))
+
+
+_TAKERS = ("list", "tuple", "sum", "sorted")
+
+
+def _spans(node, line):
+    return node.lineno <= line <= (node.end_lineno or node.lineno)
+
+
+def _arguments_of(call):
+    if not any(isinstance(argument, ast.Starred) for argument in call.args):
+        yield from enumerate(call.args)
+    for word in call.keywords:
+        if word.arg:
+            yield word.arg, word.value
+
+
+def _is_unread(argument, said, bound):
+    if isinstance(argument, (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)):
+        return True
+    return isinstance(argument, ast.Name) and argument.id in bound and said.count(argument.id) == 1
 
 
 def _chain(node):

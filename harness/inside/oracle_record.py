@@ -17,7 +17,8 @@ import sys
 
 from oracle_calls import CallWriter
 from oracle_names import OTHER, TEST, Names
-from oracle_values import Encoder, Unencodable, canonical
+from oracle_static import Sights, Unencodable
+from oracle_values import Encoder, canonical
 from sandbox_stream import receive
 
 TREE = "/work/tree"
@@ -28,17 +29,22 @@ TOUCHED = "touched"
 
 
 class _Entry:
-    __slots__ = ("before", "document", "frame", "id", "items", "made", "outcome", "touched", "watched")
+    __slots__ = (
+        "before", "document", "frame", "id", "is_gone_through", "items", "made", "outcome", "receiver", "touched",
+        "unwatched", "watched",
+    )  # fmt: skip
 
     def __init__(self, frame, touched):
         self.frame, self.touched = frame, touched
         self.document = self.made = self.outcome = self.id = self.items = None
-        self.watched, self.before = [], []
+        self.is_gone_through = False
+        self.watched, self.unwatched, self.before, self.receiver = [], [], [], None
 
 
 class Recorder:
     def __init__(self, spec, names):
         self.names, self.spans = names, spec["touched"]
+        self.sights = Sights(spec["attributes"], spec["called"])
         self.kinds, self.known, self.held = {}, {}, []
         self.entries, self.generators, self.active = [], {}, None
         self.next_id, self.test, self.sent_bytes = 0, "", 0
@@ -58,6 +64,7 @@ class Recorder:
     def finish_test(self, send):
         """Send the calls of a test if a changed function ran in any of them, and forget its objects."""
         whole = [entry for entry in self.entries if entry.outcome is not None]
+        _keep_last_states(whole)
         if any(entry.touched for entry in whole):
             record = {"t": "calls", "test": self.test, "calls": [self._record(entry) for entry in whole]}
             self.sent_bytes += len(json.dumps(record))
@@ -107,8 +114,10 @@ class Recorder:
             return
         try:
             entry.document, entry.made = self.writer.write(frame)
-            entry.watched = self.writer.watched
-            entry.before = [canonical(self.arguments.encode(value)) for _, value in entry.watched]
+            entry.watched, entry.unwatched = self.writer.watched, self.writer.unwatched
+            entry.receiver = self.writer.receiver
+            entry.is_gone_through = self.writer.takes_items and entry.document["op"] in ("call", "method")
+            entry.before = [canonical(self._result(value)) for _, value in entry.watched]
         except Unencodable as why:
             entry.document = None
             self.dropped[str(why)] += 1
@@ -148,17 +157,37 @@ class Recorder:
 
     def _outcome(self, entry, value, found):
         try:
-            outcome = {"value": Encoder(self.names.reference, found=found).encode(value)}
+            outcome = {"value": self._result(value, found)}
+            if entry.is_gone_through and type(value) in (list, tuple) and len(value) <= MOST_ITEMS:
+                entry.document["items"] = True
+                outcome["value"]["t"] = "list"
             changed = []
             for (place, argument), before in zip(entry.watched, entry.before):  # noqa: B905 - Python 3.8
-                after = Encoder(self.names.reference, found=lambda *_: None).encode(argument)
+                after = self._result(argument)
                 if canonical(after) != before:
                     changed.append([place, after])
         except Unencodable as why:
             self.dropped["result " + str(why)] += 1
             return {"value": {"t": "opaque", "c": "", "mro": []}, "changed": []}
         outcome["changed"] = changed
+        if entry.unwatched:
+            outcome["unread"] = entry.unwatched
+        if entry.receiver is not None:
+            self._add_state(outcome, entry.receiver)
         return outcome
+
+    def _add_state(self, outcome, receiver):
+        """Write down what tests can see of an object after a call on it."""
+        try:
+            state = self._result(receiver)
+        except Unencodable as why:
+            self.dropped["state " + str(why)] += 1
+            return
+        if state["t"] == "object":
+            outcome["self"] = state
+
+    def _result(self, value, found=lambda *_: None):
+        return Encoder(self.names.reference, found=found, sights=self.sights).encode(value)
 
     def _yielded(self, entry, value):
         if entry.items is None:
@@ -166,7 +195,7 @@ class Recorder:
             self.generators[id(entry.frame)] = entry
         if entry.items is not False and len(entry.items) < MOST_ITEMS:
             try:
-                entry.items.append(Encoder(self.names.reference, found=lambda *_: None).encode(value))
+                entry.items.append(self._result(value))
             except Unencodable:
                 entry.items = False
         else:
@@ -198,6 +227,18 @@ class Recorder:
             self.known.pop(id(frame.f_locals[code.co_varnames[0]]), None)
 
 
+def _keep_last_states(entries):
+    """Leave the state of an object with the last call of changed code on it: a solution may get there another way."""
+    done = set()
+    for entry in reversed(entries):
+        if "self" not in entry.outcome:
+            continue
+        if not entry.touched or id(entry.receiver) in done:
+            del entry.outcome["self"]
+        else:
+            done.add(id(entry.receiver))
+
+
 def _is_under_way(frame):
     """Return whether a generator has yielded before: then somebody else started it."""
     code = frame.f_code
@@ -220,7 +261,7 @@ def main():
 
     spec = request["oracle"]
     recorder = Recorder(spec, Names(spec["source"], spec["tests"]))
-    for name in ("sandbox_stream", "oracle_calls", "oracle_names", "oracle_values"):
+    for name in ("sandbox_stream", "oracle_calls", "oracle_names", "oracle_static", "oracle_values"):
         sys.modules.pop(name, None)  # the project may have modules of these names, too
     code = pytest.main(request["args"], plugins=[_plugin(pytest, recorder, send)])
     send({"t": "end", "exit": int(code), "dropped": dict(recorder.dropped)})

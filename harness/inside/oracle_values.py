@@ -1,9 +1,10 @@
-"""Inside the sandbox: values as tagged JSON, without running a line of anybody's code.
+"""Inside the sandbox: values as tagged JSON, without running a line of anybody's code on the true solution.
 
-Only exact types of the standard library are read, and fields of value classes (dataclasses, attrs,
-named tuples) straight from where they are stored: no `__eq__`, `__repr__` or property of a project
-decides what is said about it. What has no such form is unencodable as an argument and opaque as a
-result. Size and depth are bounded, so circles end as unencodable.
+Exact types of the standard library are read as they are. An argument can be a value class (dataclass,
+attrs, named tuple), written down by all its fields, because it has to be made again. A result of any
+other class is described by what tests can see: the attributes they say, and what a subclass of a
+built-in class holds as that class. On another tree the same attributes are read as a caller would.
+What has no form is unencodable as an argument and opaque as a result. Size and depth are bounded.
 """
 
 import base64
@@ -19,6 +20,8 @@ import re
 import sys
 import types
 import uuid
+
+from oracle_static import Unencodable, built_in_content, lineage, seen, static_lookup, stored, value_fields
 
 try:
     import zoneinfo
@@ -47,33 +50,37 @@ _TIMES = {
 }
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
 _MODULE_OF, _QUALNAME_OF, _MRO_OF = (type.__dict__[name].__get__ for name in ("__module__", "__qualname__", "__mro__"))
-
-
-class Unencodable(Exception):
-    """This value has no form outside its process."""
+DEPTHS = (6, 2, 1, 0)
+"""How deep objects are described inside of objects; the next one is tried when the document grows too large."""
 
 
 class Encoder:
     """Turns values into documents.
 
     `reference` gives the importable name of a class or function, or None; `known` the path to a value
-    that an earlier call returned, or None; `opaque` lets objects stand for themselves (results);
-    `found` is told of each object with its path inside the result; `shapes` names fields to read from
-    classes that are not value classes themselves, and `read` those of the value as a whole, whatever it is.
+    that an earlier call returned, or None. For results, `found` is told of each object with its path
+    inside the result, and objects that have no other form stand for themselves; `sights` says what of
+    them tests see. A replay reads `shapes` (fields by class) and `read` (fields of every other object).
     """
 
-    def __init__(self, reference, known=None, found=None, shapes=None, read=None):
-        self.reference, self.known, self.found = reference, known, found
-        self.shapes, self.read = shapes or {}, read
-        self.nodes = 0
+    def __init__(self, reference, known=None, found=None, sights=None, shapes=None, read=()):  # noqa: PLR0917 - all of it
+        self.reference, self.known, self.found, self.sights = reference, known, found, sights
+        self.shapes, self.read = shapes or {}, tuple(read or ())
+        self.nodes, self.deepest, self.within = 0, DEPTHS[0], []
 
     def encode(self, value):
         """Return the document; Unencodable when there is none within the bounds."""
-        self.nodes = 0
-        document = self._any(value, 0, ())
-        if len(json.dumps(document)) > MOST_BYTES:
-            raise Unencodable("size")
-        return document
+        for deepest in DEPTHS if self.found is not None else DEPTHS[:1]:
+            self.nodes, self.deepest, self.within = 0, deepest, []
+            try:
+                document = self._any(value, 0, ())
+            except Unencodable as why:
+                if str(why) != "size":
+                    raise
+                continue
+            if len(json.dumps(document)) <= MOST_BYTES:
+                return document
+        raise Unencodable("size")
 
     def _any(self, value, depth, path):
         self.nodes += 1
@@ -128,10 +135,15 @@ class Encoder:
         call = None if self.known is None else self.known(value)
         if call is not None:
             return {"t": "ref", "v": call}
-        member = self._member(value, kind)
+        member = self._member(value, kind, depth, path)
         if member is not None:
             return member
-        document = self._described(value, kind, depth, path)
+        if self.found is not None and (id(value) in self.within or len(self.within) > self.deepest):
+            return self._opaque(value, kind, path)  # a circle, or deeper than tests look
+        self.within.append(id(value))
+        described = self._seen if self.found is not None and BaseException not in _MRO_OF(kind) else self._described
+        document = described(value, kind, depth, path)
+        self.within.pop()
         if document is None:
             return self._opaque(value, kind, path)
         if self.found is not None and None not in path:
@@ -139,11 +151,8 @@ class Encoder:
         return {**document, "c": self._class(kind), "mro": lineage(kind)}
 
     def _described(self, value, kind, depth, path):
-        """Return the document of a value class: what it holds, without its name; None for other classes."""
+        """Return the document that an object can be made from again; None for what is no value class."""
         mro = _MRO_OF(kind)
-        shape = self.shapes.get(_QUALNAME_OF(kind), None if depth else self.read)
-        if shape is not None:
-            return {"t": "object", "v": [[name, name, self._read(value, name, depth, path)] for name in shape]}
         if BaseException in mro:
             arguments = BaseException.args.__get__(value)
             return {"t": "exception", "v": [self._any(item, depth + 1, (*path, None)) for item in arguments]}
@@ -153,18 +162,43 @@ class Encoder:
         fields = value_fields(kind)
         if fields is None or self.reference(kind) is None:
             return None
-        items = [[a, b, self._any(_stored(value, a), depth + 1, (*path, None))] for a, b in fields]
+        items = [[a, b, self._any(stored(value, a), depth + 1, (*path, None))] for a, b in fields]
         return {"t": "object", "v": items}
 
-    def _member(self, value, kind):
+    def _seen(self, value, kind, depth, path):
+        """Return the document of what can be seen of a result; None where that is nothing but its class."""
+        content = built_in_content(value, kind)
+        if self.sights is not None:
+            inner = (*path, None)
+            rows = [[a, a, self._part(seen(value, a), depth + 1, inner)] for a in self.sights.of(value, kind)]
+            content = content if self.sights.sees_items(kind) else None
+        else:
+            shapes = [self.shapes[name] for name in lineage(kind) if name in self.shapes]
+            names = dict.fromkeys([*(shapes[0] if shapes else ()), *self.read])
+            rows = [[name, name, self._read(value, name, depth, path)] for name in names]
+        if content is None:
+            return {"t": "object", "v": rows} if rows else None
+        return {"t": "object", "v": rows, "b": self._any(content, depth + 1, path)}
+
+    def _member(self, value, kind, depth, path):
         """Return the document of an enum member, or None for other objects."""
         mro = _MRO_OF(kind)
         if not isinstance(kind, enum.EnumMeta):
             return None
-        member = _stored(value, "_name_")
-        if isinstance(member, str) and "|" not in member:
-            return {"t": "enum", "c": self._class(kind), "v": member}
-        return {"t": "flag", "c": self._class(kind), "v": int(_stored(value, "_value_"))} if enum.Flag in mro else None
+        name = stored(value, "_name_")
+        if isinstance(name, str) and "|" not in name:
+            member = {"t": "enum", "c": self._class(kind), "v": name}
+        elif enum.Flag in mro:
+            member = {"t": "flag", "c": self._class(kind), "v": int(stored(value, "_value_"))}
+        else:
+            return None
+        content = built_in_content(value, kind) if self.found is not None else None
+        if content is not None:
+            member["b"] = self._any(content, depth + 1, (*path, None))
+        if self.found is not None and (self.sights is None or "value" in self.sights.attributes):
+            held = stored(value, "_value_")
+            member["w"] = {"t": "enum"} if held is value else self._any(held, depth + 1, (*path, None))
+        return member
 
     def _read(self, value, name, depth, path):
         """Read an attribute the way a caller would; only where the class is not recorded but replayed."""
@@ -172,7 +206,16 @@ class Encoder:
             item = getattr(value, name)
         except Exception:
             return {"t": "absent"}
-        return self._any(item, depth + 1, (*path, None))
+        return self._part(item, depth + 1, (*path, None))
+
+    def _part(self, item, depth, path):
+        """Return the document of an attribute; one without a form says nothing, and the others still count."""
+        try:
+            return self._any(item, depth, path)
+        except Unencodable as why:
+            if str(why) == "size":
+                raise
+            return {"t": "opaque", "c": "", "mro": []}
 
     def _opaque(self, value, kind, path):
         if self.found is None:
@@ -195,42 +238,6 @@ def canonical(document):
     return json.dumps(document, sort_keys=True)
 
 
-def lineage(kind):
-    """Return the qualified names of a class and its bases, nearest first."""
-    return [str(_QUALNAME_OF(base)) for base in _MRO_OF(kind)]
-
-
-def value_fields(kind):
-    """Return (attribute, constructor argument) of a dataclass or attrs class, or None for other classes."""
-    described = kind.__dict__.get("__attrs_attrs__")
-    if described is not None:
-        rows = [(a.name, getattr(a, "alias", None) or a.name.lstrip("_")) for a in described if a.init]
-        return rows if all(type(name) is str for row in rows for name in row) else None
-    described = kind.__dict__.get("__dataclass_fields__")
-    if type(described) is dict:
-        kinds = [str(getattr(f, "_field_type", "")) for f in described.values()]
-        if any("INITVAR" in kind for kind in kinds):
-            return None
-        rows = [
-            (f.name, f.name)
-            for f in described.values()
-            if f.init and "CLASSVAR" not in str(getattr(f, "_field_type", ""))
-        ]
-        return [row for row in rows if type(row[0]) is str]
-    return None
-
-
-def static_lookup(holder, name):
-    """Return what a class or module stores under a name, or None; runs nobody's code."""
-    if isinstance(holder, types.ModuleType):
-        return object.__getattribute__(holder, "__dict__").get(name)
-    if isinstance(holder, type):
-        for base in _MRO_OF(holder):
-            if name in base.__dict__:
-                return base.__dict__[name]
-    return None
-
-
 def defined_at(value):
     """Return `module:qualname` when that place really holds this class or function, else None."""
     if isinstance(value, type):
@@ -245,36 +252,6 @@ def defined_at(value):
     if isinstance(holder, (staticmethod, classmethod)):
         holder = holder.__func__
     return "%s:%s" % (module, qualname) if holder is value else None
-
-
-def _stored(value, name):
-    """Return an attribute as it is stored: in the instance, or in a slot."""
-    for base in _MRO_OF(type(value)):
-        slot = base.__dict__.get(name)
-        if isinstance(slot, types.MemberDescriptorType):
-            try:
-                return slot.__get__(value)
-            except AttributeError:
-                break
-    for base in _MRO_OF(type(value)):
-        holder = base.__dict__.get("__dict__")
-        if isinstance(holder, types.GetSetDescriptorType):
-            stored = holder.__get__(value)
-            if name in stored:
-                return stored[name]
-    raise Unencodable("field")
-
-
-def has_no_state(value):
-    """Return whether an instance of a class without a constructor of its own has stored nothing yet."""
-    mro = _MRO_OF(type(value))
-    own = [base for base in mro if base is not object]
-    if any(not base.__dict__.get("__module__") or "__slots__" in base.__dict__ for base in own):
-        return False
-    if any(name in base.__dict__ for base in own for name in ("__init__", "__new__", "__getattr__")):
-        return False
-    holder = next((h for h in (base.__dict__.get("__dict__") for base in own) if h is not None), None)
-    return isinstance(holder, types.GetSetDescriptorType) and not holder.__get__(value)
 
 
 def _zone(zone):

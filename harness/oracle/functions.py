@@ -81,19 +81,6 @@ def class_names(tree: Tree) -> frozenset[str]:
     return frozenset(found)
 
 
-def identifiers(tree: Tree) -> frozenset[str]:
-    """Return every name that the test files of a tree say."""
-    found: set[str] = set()
-    for path in tree:
-        if is_test_code(path):
-            module = parsed(tree, path)
-            for node in ast.walk(module) if module else ():
-                name = getattr(node, "id", None) or getattr(node, "attr", None)
-                found.update([name] if isinstance(name, str) else ())
-                found.update([node.name] if isinstance(node, ast.alias) else ())
-    return frozenset(found)
-
-
 def is_test_code(path: str) -> bool:
     """Return whether a path is Python that belongs to the tests: a test file, their shared code, a conftest.py."""
     return path.endswith(".py") and (role(path) is Role.TEST or path.rpartition("/")[2] == "conftest.py")

@@ -1,4 +1,4 @@
-"""Make the oracle of a commit on its gold tree: record, keep what can be made again, ask the parent.
+"""Make the oracle of a commit on its gold tree: record, keep what can be made again, ask hollow functions.
 
 A recorded call counts only if replays of exactly the stored recording come out as recorded, twice in a
 row in fresh sandboxes with different hash seeds and without the tests: what depends on time, chance,
@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from harness.control import hollow
 from harness.grade import Required
 from harness.oracle.contract import Contract, contract_of
 from harness.oracle.functions import changed_functions
-from harness.oracle.judge import agrees
+from harness.oracle.judge import agrees, common
 from harness.oracle.process import REPLAY_S, record_run, replay
 from harness.oracle.recording import Call, Recording, Replies
 from harness.oracle.select import Seen, chosen, read_seen, shapes_of, without
+from harness.oracle.spoken import spoken
 from harness.testrun import TestRequest
 
 CLEAN_REPLAYS = 2
@@ -78,11 +80,12 @@ class _Making:
         changed = changed_functions(self.parent.tree, self.gold.tree)
         if not changed.touched:
             return None, WhyNone.UNTOUCHED
-        recorded = record_run(self.gold.within(self.allowed_s(self.limit_s)), changed.touched)
+        words = spoken(self.gold.tree, self.gold.files)
+        recorded = record_run(self.gold.within(self.allowed_s(self.limit_s)), changed.touched, words)
         self.spent.append(recorded.seconds)
         if not recorded.completed:
             return None, WhyNone.BUDGET if sum(self.spent) >= self.budget_s else WhyNone.CRASHED
-        contract = contract_of(self.parent.tree, self.gold.tree)
+        contract = contract_of(self.parent.tree, self.gold.tree, words)
         seen = [_bared(item, contract) for item in read_seen(recorded.records, self.required)]
         calls = chosen(seen, self.required)
         if not calls:
@@ -91,9 +94,18 @@ class _Making:
         if not calls:
             return None, WhyNone.UNSTABLE
         recording = Recording(commit, calls, shapes_of(calls))
-        parent = self.replayed(self.parent, recording.calls, seed=0)
-        differing = sum(not agrees(call, parent.outcomes.get(call.id, {})) for call in recording.checked)
+        differing = self.differing(recording)
         return replace(recording, discriminating=differing), ""
+
+    def differing(self, recording: Recording) -> int:
+        """Return how many calls come out otherwise where the functions compute nothing.
+
+        The parent would say too much: whatever is new is missing there, and every call of it differs.
+        """
+        tree = hollow(self.parent.tree, self.gold.tree)
+        request = self.parent if tree is None else replace(self.gold, tree=tree)
+        replies = self.replayed(request, recording.calls, seed=0)
+        return sum(not agrees(call, replies.outcomes.get(call.id, {})) for call in recording.checked)
 
     def stable(self, calls: tuple[Call, ...], contract: Contract) -> tuple[Call, ...]:
         """Return the calls that come out as recorded every time; () when there are none."""
@@ -101,12 +113,13 @@ class _Making:
         for seed in range(1, MOST_REPLAYS + 1):
             replies = self.replayed(self.gold, calls, seed=seed)
             calls = tuple(_with_exception(call, replies, contract) for call in calls)
+            calls, before = tuple(common(call, replies.outcomes.get(call.id, {})) for call in calls), calls
             bad = [
                 call.id for call in calls
                 if call.expected is not None and not agrees(call, replies.outcomes.get(call.id, {}))
             ]  # fmt: skip
             left = without(calls, bad)
-            clean = clean + 1 if len(left) == len(calls) and not bad else 0
+            clean = clean + 1 if len(left) == len(calls) and not bad and calls == before else 0
             calls = left
             if clean == CLEAN_REPLAYS or not calls:
                 return calls
@@ -131,7 +144,7 @@ def _bared(seen: Seen, contract: Contract) -> Seen:
     if outcome.get("raised", "") is None:
         return seen  # the replay tells which exception it was
     bared = contract.outcome(outcome)
-    says_nothing = bared.get("value") == {"t": "opaque", "c": ""} and not bared.get("changed")
+    says_nothing = bared.get("value") == {"t": "opaque", "c": ""} and not (bared.get("changed") or bared.get("self"))
     return replace(seen, call=replace(seen.call, expected=bared), touched=seen.touched and not says_nothing)
 
 

@@ -7,16 +7,18 @@ the code under test writes by itself shows.
 
 from __future__ import annotations
 
+import ast
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.envs.layer import INSIDE, inside_directory
 from harness.keyedpipe import new_key, open_records
-from harness.oracle.functions import is_test_code
+from harness.oracle.functions import is_test_code, parsed
 from harness.oracle.recording import Call, Replies
 from harness.oracle.select import nameless_fields
+from harness.oracle.spoken import Spoken
 from harness.paths import Role, role
 from harness.sandbox.bwrap import Finished, Sandbox, run
 from harness.sandbox.consumed import consumed_input
@@ -27,6 +29,7 @@ CALL_S = 5.0
 """Seconds that one replayed call may take."""
 REPLAY_S = 60.0
 OUTPUT_CHARS = 2_000
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,15 @@ class Recorded:
     timed_out: bool
 
 
-def record_run(request: TestRequest, touched: Mapping[str, Sequence[tuple[int, int]]]) -> Recorded:
-    """Run the tests of a request with the recorder watching."""
+def record_run(request: TestRequest, touched: Mapping[str, Sequence[tuple[int, int]]], words: Spoken) -> Recorded:
+    """Run the tests of a request with the recorder watching; `words` are what they say."""
+    holders = {path for path in request.files if path in request.tree and _defines(request.tree, path, "")}
     oracle = {
         "source": [path for path in request.tree if role(path) is Role.SOURCE and path.endswith(".py")],
-        "tests": [path for path in request.tree if is_test_code(path)],
+        "tests": [path for path in request.tree if is_test_code(path) or path in holders],
         "touched": touched,
+        "attributes": sorted(words.attributes),
+        "called": sorted(words.called),
     }
     order = {"args": pytest_arguments(request), "module": request.command.module, "oracle": oracle}
     done, records, tampering = _run(request, request.tree, "oracle_record.py", order, "0")
@@ -56,14 +62,20 @@ def replay(
     request: TestRequest, tree: Tree, calls: Sequence[Call], shapes: Mapping[str, Sequence[str]], *,
     limit_s: float = REPLAY_S, hash_seed: int = 0,
 ) -> Replies:  # fmt: skip
-    """Make recorded calls on a tree; `request` names environment and layer, its files and tree are not used."""
+    """Make recorded calls on a tree; `request` names environment, layer and test files, its tree is not used."""
     order = {
-        "calls": [{"id": call.id, "do": call.do, "read": nameless_fields(call)} for call in calls],
+        "calls": [
+            {"id": call.id, "do": call.do, "read": nameless_fields(call), "look": "self" in (call.expected or {})}
+            for call in calls
+        ],
         "shapes": {name: list(fields) for name, fields in shapes.items()},
         "call_s": min(CALL_S, limit_s), "module": request.command.module,
     }  # fmt: skip
     within = request.within(limit_s)
-    done, records, tampering = _run(within, without_tests(tree), "oracle_replay.py", order, str(hash_seed))
+    bare = without_tests(tree, {*request.files, *(call.test for call in calls)})
+    done, records, tampering = _run(within, bare, "oracle_replay.py", order, str(hash_seed))
+    interfered = [row["id"] for row in records if row.get("t") == "interfered"]
+    tampering = tampering or (f"the answer to call {interfered[0]} is not from our process" if interfered else "")
     outcomes = {
         row["id"]: {name: item for name, item in row.items() if name not in {"t", "id"}}
         for row in records
@@ -73,13 +85,32 @@ def replay(
         outcomes, completed=bool(records) and records[-1].get("t") == "end", returncode=done.returncode,
         timed_out=done.timed_out, seconds=done.seconds, tampering=tampering,
         output=done.output.decode(errors="replace")[-OUTPUT_CHARS:],
+        signal=next((int(row["signal"]) for row in records if row.get("t") == "died"), 0),
+        out_of_memory=done.out_of_memory,
     )  # fmt: skip
 
 
-def without_tests(tree: Tree) -> Tree:
-    """Return a tree without anything that belongs to the tests."""
-    kept = [path for path in tree if role(path) is not Role.TEST and path.rpartition("/")[2] != "conftest.py"]
+def without_tests(tree: Tree, holders: Iterable[str] = ()) -> Tree:
+    """Return a tree without anything that belongs to the tests.
+
+    `holders` are paths or node ids of tests, wherever the configuration finds them: a file that defines
+    what a node id names goes, one that only has the test in a docstring stays.
+    """
+    named = {holder.partition("::")[0]: holder.partition("::")[2] for holder in holders}
+    kept = [
+        path for path in tree
+        if role(path) is not Role.TEST and path.rpartition("/")[2] != "conftest.py"
+        and not (path in named and _defines(tree, path, named[path]))
+    ]  # fmt: skip
     return tree.replace({}, remove=set(tree) - set(kept))
+
+
+def _defines(tree: Tree, path: str, test: str) -> bool:
+    """Return whether a file defines the function or class that a node id begins with, or any test."""
+    module = parsed(tree, path) if path.endswith(".py") else None
+    names = {node.name for node in module.body if isinstance(node, DEFINITIONS)} if module else set()
+    first = test.partition("::")[0].partition("[")[0]
+    return first in names if first else any(name.lower().startswith("test") for name in names)
 
 
 def _run(

@@ -16,7 +16,7 @@ from typing import Any
 from harness.durable import write_whole
 from harness.errors import HarnessError
 
-FORMAT = 1
+FORMAT = 2
 DIRECTORY = "oracle"
 
 Document = Any
@@ -56,7 +56,7 @@ class Recording:
     shapes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Class to the fields that are compared on its objects."""
     discriminating: int = 0
-    """How many of the compared calls the parent answers differently."""
+    """How many of the compared calls hollow functions, or else the parent, answer differently."""
 
     @property
     def checked(self) -> tuple[Call, ...]:
@@ -101,6 +101,10 @@ class Replies:
     """The first thing that was wrong with the record pipe, or ""."""
     output: str = ""
     """The end of stdout and stderr, for people."""
+    signal: int = 0
+    """The signal that ended the process with the tree in it while ours went on, or 0: nobody outside sent it."""
+    out_of_memory: bool = False
+    """The kernel ended processes of the replay because it needed more memory than it may have."""
 
     @property
     def text(self) -> str:
@@ -109,6 +113,7 @@ class Replies:
             "format": FORMAT, "outcomes": {str(key): value for key, value in self.outcomes.items()},
             "completed": self.completed, "returncode": self.returncode, "timed_out": self.timed_out,
             "seconds": round(self.seconds, 6), "tampering": self.tampering, "output": self.output,
+            "signal": self.signal, "out_of_memory": self.out_of_memory,
         })  # fmt: skip
 
 

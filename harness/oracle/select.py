@@ -100,26 +100,28 @@ def without(calls: Sequence[Call], unstable: Iterable[int]) -> tuple[Call, ...]:
 
 def shapes_of(calls: Iterable[Call]) -> dict[str, tuple[str, ...]]:
     """Return the fields to read from objects of each class that an expected value holds."""
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, set[str]] = {}
     for call in calls:
         _collect(call.expected, found)
-    return dict(sorted(found.items()))
+    return {name: tuple(sorted(fields)) for name, fields in sorted(found.items()) if name and fields}
 
 
-def nameless_fields(call: Call) -> tuple[str, ...] | None:
-    """Return the fields of an expected object whose class only the solution knows; None for other values."""
-    value = (call.expected or {}).get("value")
-    is_nameless = isinstance(value, dict) and value.get("t") == "object" and not value.get("c")
-    return tuple(str(row[0]) for row in value["v"]) if is_nameless and value else None
+def nameless_fields(call: Call) -> tuple[str, ...]:
+    """Return the attributes of expected objects whose class only the solution knows."""
+    found: dict[str, set[str]] = {}
+    _collect(call.expected, found)
+    return tuple(sorted(found.get("", ())))
 
 
-def _collect(document: object, found: dict[str, tuple[str, ...]]) -> None:
+def _collect(document: object, found: dict[str, set[str]]) -> None:
+    """Gather the fields of objects by the last name of their class, "" where they have none."""
     if isinstance(document, list):
         for item in document:
             _collect(item, found)
     elif isinstance(document, dict):
-        if document.get("t") == "object" and document.get("c"):
-            found[str(document["c"]).rpartition(":")[2]] = tuple(str(row[0]) for row in document["v"])
+        if document.get("t") == "object":
+            fields = found.setdefault(str(document.get("c", "")).rpartition(":")[2], set())
+            fields.update(str(row[0]) for row in document["v"])
         for item in document.values():
             _collect(item, found)
 

@@ -9,6 +9,8 @@ from harness.oracle.recording import Document, Recording
 
 SHOWN_CHARS = 60
 SHOWN_ITEMS = 6
+ABSENT = {"t": "absent"}
+"""What is read from an object that has no such attribute."""
 _BRACKETS = {"list": "[]", "tuple": "()", "set": "{}", "frozenset": "{}", "deque": "[]"}
 
 
@@ -39,6 +41,8 @@ def outcome_text(outcome: Mapping[str, Any]) -> str:
     for place, value in outcome.get("changed", ()):
         which = f"argument {place + 1}" if isinstance(place, int) else str(place)
         text += f" and leaves {which} as {_short(value_text(value, None))}"
+    if "self" in outcome:
+        text += f" and leaves the object as {_short(value_text(outcome['self'], None))}"
     return text
 
 
@@ -74,7 +78,8 @@ def _object(document: Mapping[str, Any], recording: Recording | None, depth: int
     if document["t"] in {"enum", "flag"}:
         return f"{name}.{document['v']}"
     if document["t"] == "object":
-        words = [f"{row[0]}={value_text(row[2], recording, depth)}" for row in document["v"]]
+        words = [f"{row[0]}={value_text(row[2], recording, depth)}" for row in document["v"] if row[2] != ABSENT]
+        words = [*([value_text(document["b"], recording, depth)] if "b" in document else []), *words]
         return f"{name}({', '.join(words[:SHOWN_ITEMS])})"
     return f"{name}({_listed(document['v'], recording, depth)})"
 

@@ -83,7 +83,9 @@ def write_manifest(package: Path, head: str, commits: tuple) -> None:
 def check(package: Path, target: Path) -> tuple[Candidate, list]:
     """Copy and check a package the way an import does."""
     staged = copy_in(package, target)
-    candidate = Candidate(staged, TemplateStore(target / "environments"), lambda _: 0, Policy(unsigned=UnsignedPackages.ACCEPT))
+    candidate = Candidate(
+        staged, TemplateStore(target / "environments"), lambda _: 0, Policy(unsigned=UnsignedPackages.ACCEPT)
+    )
     return candidate, first_findings(candidate)[1]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.oracle.functions import changed_functions, class_names, identifiers
+from harness.oracle.functions import changed_functions, class_names
+from harness.oracle.spoken import spoken
 from tests.trees import tree_of
 
 BEFORE = """\
@@ -92,4 +93,4 @@ def test_names_of_classes_and_names_that_tests_say() -> None:
         "tests/test_a.py": "from a import A as Z\nZ.thing(x)\n",
     })  # fmt: skip
     assert class_names(tree) == {"A", "A.B"}
-    assert {"A", "Z", "thing", "x"} <= identifiers(tree)
+    assert {"A", "Z", "thing", "x"} <= spoken(tree).names
