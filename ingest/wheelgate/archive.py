@@ -191,10 +191,10 @@ def _data_at(stream: BinaryIO, info: zipfile.ZipInfo, directory_at: int) -> int:
     own_name, own_extra = stream.read(name_bytes), stream.read(extra_bytes)
     later = bool(flags & _DESCRIPTOR)
     wide = _wide_sizes(name, own_extra)
+    if wide is not None and wide not in {(info.file_size, info.compress_size), (0, 0)}:
+        raise Unreadable("WHEEL_ZIP64", f"{name}: {info.file_size} bytes", f"{wide[0]} bytes in its zip64 field")
     if _IN_ZIP64 in {packed, size}:
         size, packed = wide or (size, packed)
-    elif wide is not None and wide not in {(info.file_size, info.compress_size), (0, 0)}:
-        raise Unreadable("WHEEL_ZIP64", f"{name}: {info.file_size} bytes", f"{wide[0]} bytes in its zip64 field")
     _wide_sizes(name, info.extra)
     encoding = "utf-8" if info.flag_bits & _UTF8 else "cp437"
     same = (own_name, flags, method) == (name.encode(encoding), info.flag_bits, info.compress_type)

@@ -338,7 +338,7 @@ HOSTILE: Mapping[str, Attack] = {
     "more members than announced": Attack("WHEEL_NOT_ZIP", _raw(lambda: _announced(2))),
     "a second name in an extra field": Attack("WHEEL_HEADERS", _raw(_second_name)),
     "other sizes after a member": Attack("WHEEL_HEADERS", _raw(_streamed_otherwise)),
-    "a zip64 field that lies": Attack("WHEEL_HEADERS", _raw(lambda: _wide(3))),
+    "a zip64 field that lies": Attack("WHEEL_ZIP64", _raw(lambda: _wide(3))),
     "out of the folder": Attack("WHEEL_NAME_ESCAPES", _raw(lambda: _named("../../evil.py"))),
     "from the root": Attack("WHEEL_NAME_ESCAPES", _raw(lambda: _named("/etc/cron.d/evil"))),
     "backslashes": Attack("WHEEL_NAME_ESCAPES", _raw(lambda: _named("..\\..\\evil.py"))),
