@@ -7,6 +7,7 @@ need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need git git
 need bwrap bubblewrap
 need prlimit util-linux
+need setpriv util-linux
 need ssh-keygen openssh-client
 "$python" -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"
 [ -z "$missing" ] && exit 0

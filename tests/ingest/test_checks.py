@@ -18,7 +18,7 @@ from ingest.checks.table import CHECKS, first_findings
 from ingest.findings import Finding
 from ingest.policy import Policy, UnsignedPackages
 from ingest.staging import copy_in
-from tests.ingest.hostile_wheels import FILE_NAME, wheel
+from tests.ingest.wheel_bytes import FILE_NAME, wheel
 from tests.packages import corrupt_pack, git, read_manifest, reseal
 
 ABSENT = "f" * 40

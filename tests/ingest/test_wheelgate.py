@@ -22,21 +22,8 @@ from ingest.staging import Staged, copy_in
 from ingest.wheelgate.examine import examine
 from ingest.wheelgate.limits import MAX_FAULTS
 from tests.conftest import file_entries
-from tests.ingest.hostile_wheels import (
-    CODE,
-    DATA,
-    FILE_NAME,
-    HOSTILE,
-    another,
-    bomb,
-    entries,
-    namespace_pth,
-    pack,
-    recorded,
-    streamed,
-    wheel,
-    wide,
-)
+from tests.ingest.hostile_wheels import HOSTILE, bomb, namespace_pth, streamed, wide
+from tests.ingest.wheel_bytes import CODE, DATA, FILE_NAME, another, entries, pack, recorded, wheel
 from tests.packages import read_manifest, reseal
 
 LIMIT_S = 10
