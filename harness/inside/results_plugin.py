@@ -117,7 +117,8 @@ def _place(config, modules, open_file=open):
     paths, folders = [], []
     for module in modules:
         folder = os.path.normpath(os.path.join(TREE, module["folder"]))
-        if not any((folder + "/").startswith(arg + "/") or os.path.dirname(arg) == folder for arg in wanted):
+        is_within = any((folder + "/").startswith(arg + "/") for arg in wanted)
+        if not is_within and not any(os.path.dirname(arg) == folder for arg in wanted):
             continue
         path = os.path.join(folder, (files or ["test_*.py"])[0].replace("*", module["name"]))
         text = module["text"]
@@ -126,7 +127,8 @@ def _place(config, modules, open_file=open):
         with open_file(path, "x") as stream:
             stream.write(text)
         config.getini("python_files").append(os.path.basename(path))  # where its folder is collected as a whole
-        paths.append(path)
+        if not is_within:  # pytest 8 forgets the rest of a folder that is given beside one of its files
+            paths.append(path)
         folders.append(module["folder"])
     return paths, folders
 

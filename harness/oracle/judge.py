@@ -21,8 +21,9 @@ from harness.oracle.wording import call_text, outcome_text
 _UNORDERED = {"set", "frozenset"}
 _OBJECTS = {"object", "exception"}
 _MEMBERS = {"enum", "flag"}
-RELATIVE, ABSOLUTE = 1e-9, 1e-12
-"""How far floating point numbers may be apart; what sums in another order differ by is far less."""
+RELATIVE, ABSOLUTE = 1e-12, 1e-12
+"""How far floating point numbers may be apart: more than sums in another order differ by, less than the clock moves
+between two replays, so that times are not taken for constants."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ a test's patches or its temporary files drops out by itself.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -24,6 +25,8 @@ from harness.testrun import TestRequest
 
 CLEAN_REPLAYS = 2
 MOST_REPLAYS = 6
+_TICK_S = 1.1
+"""How long after the recording began the replays begin, at the earliest."""
 
 
 class WhyNone(StrEnum):
@@ -75,6 +78,7 @@ class _Making:
         self.gold, self.parent, self.required = gold, parent, required
         self.limit_s, self.budget_s = limit_s, budget_s
         self.spent: list[float] = []
+        self.started = time.monotonic()
 
     def recording(self, commit: str) -> tuple[Recording | None, str]:
         changed = changed_functions(self.parent.tree, self.gold.tree)
@@ -111,6 +115,7 @@ class _Making:
         """Return the calls that come out as recorded every time; () when there are none."""
         clean = 0
         for seed in range(1, MOST_REPLAYS + 1):
+            time.sleep(max(0.0, _TICK_S - (time.monotonic() - self.started)))  # whole seconds are times, too
             replies = self.replayed(self.gold, calls, seed=seed)
             calls = tuple(_with_exception(call, replies, contract) for call in calls)
             calls, before = tuple(common(call, replies.outcomes.get(call.id, {})) for call in calls), calls

@@ -204,6 +204,13 @@ def test_canaries_behave_in_every_kind_of_project(run_it: Run, project: str) -> 
         assert [canary for canary in run.canaries if canary.outcome != canary.expected] == []
 
 
+def test_a_declared_suite_is_collected_as_it_was_declared(run_it: Run) -> None:
+    """No canary is named beside a folder that holds it: some versions of pytest then forget the rest of the folder."""
+    code = "def test(request): assert not [arg for arg in request.config.args if arg.endswith('.py')]\n"
+    run = run_it({"tests/test_a.py": code, "tests/deep/test_b.py": code})
+    assert (len(run.passed), len(run.canaries), run.completed) == (2, 8, True)
+
+
 def test_canaries_open_and_close_the_run(run_it: Run) -> None:
     """Ours are first and last, whatever order the project or we ourselves give to the tests."""
     code = "import sys\nseen = []\n" + "".join(f"def test_{n}(request): assert order(request) == 0\n" for n in range(3)) + (
